@@ -1,0 +1,1 @@
+"""Retrain Gemini models on Vertex AI from Airflow: validated, paid for once, proven before use."""

@@ -1,0 +1,104 @@
+"""Open a dataset where it lies, on disk or in Cloud Storage, as a stream of bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from gemini_tuning.errors import ConfigError, UnusableInputError
+from gemini_tuning.google_errors import google_errors
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+LARGEST_LINE = 16 * 1024 * 1024
+_HERE = Path()
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """An open dataset: its reference as written, its bytes, and its generation where it lies in Cloud Storage."""
+
+    reference: str
+    stream: BinaryIO
+    generation: int | None = None
+
+
+def in_cloud_storage(reference: str) -> bool:
+    """Whether a dataset reference names an object in Cloud Storage."""
+    return reference.startswith("gs://")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and object name of ``gs://bucket/object``.
+
+    :raises ConfigError: when one of them is missing.
+    """
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    if not bucket or not name:
+        raise ConfigError(f"{uri!r} is not an object in Cloud Storage; write gs://bucket/path/file.jsonl.")
+    return bucket, name
+
+
+def local_file(reference: str, root: Path | None) -> Path:
+    """Return the file a reference means.
+
+    :param root: the folder it must lie in, also after links are followed; None = anywhere, seen from here.
+    :raises UnusableInputError: when it is missing, no file, unreadable, or outside the root.
+    """
+    path = Path(os.path.realpath((root or _HERE) / reference))
+    if root is not None and not path.is_relative_to(os.path.realpath(root)):
+        raise UnusableInputError(
+            f"{reference}: lies outside the data root {root}; put the file there, or set GEMINI_TUNING_DATA_ROOT."
+        )
+    if not path.exists():
+        raise UnusableInputError(f"{reference}: no such file (looked at {path}); check the path.")
+    if not path.is_file():
+        raise UnusableInputError(f"{reference}: is a folder, not a file; name the JSONL file in it.")
+    if not os.access(path, os.R_OK):
+        raise UnusableInputError(f"{reference}: can't be read by this user; check the file's permissions.")
+    return path
+
+
+@contextmanager
+def open_source(reference: str, *, root: Path | None, storage: Callable[[], Client]) -> Iterator[OpenSource]:
+    """Open a dataset for one pass from the start.
+
+    :param reference: a local path, or ``gs://bucket/object``.
+    :param root: see ``local_file``.
+    :param storage: makes a Cloud Storage client; called for ``gs://`` only.
+    :raises UnusableInputError: when there is nothing to read.
+    :raises TransientError: when Cloud Storage can't be reached.
+    """
+    if not in_cloud_storage(reference):
+        with local_file(reference, root).open("rb") as stream:
+            yield OpenSource(reference, stream)
+        return
+    bucket, name = split_uri(reference)
+    with google_errors(f"Reading {reference}"):
+        blob = storage().bucket(bucket).get_blob(name)
+        if blob is None:
+            raise UnusableInputError(
+                f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
+            )
+        with blob.open("rb") as stream:
+            yield OpenSource(reference, cast("BinaryIO", stream), blob.generation)
+
+
+def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield line number (from 1), the line without its line feed, and whether it was cut at ``LARGEST_LINE``.
+
+    Splits at line feeds only: other separators may stand inside a JSON string.
+    """
+    number = 0
+    while line := stream.readline(LARGEST_LINE):
+        number += 1
+        cut = not line.endswith(b"\n") and len(line) == LARGEST_LINE
+        rest = line
+        while rest and not rest.endswith(b"\n") and len(rest) == LARGEST_LINE:
+            rest = stream.readline(LARGEST_LINE)
+        yield number, line.removesuffix(b"\n"), cut

@@ -1,0 +1,135 @@
+"""Put a checked dataset where the tuning service can read it, without ever sending the same bytes twice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from gemini_tuning.dataset.report import DatasetFile
+from gemini_tuning.dataset.source import in_cloud_storage, local_file, split_uri
+from gemini_tuning.errors import ConfigError, UnusableInputError
+from gemini_tuning.google_errors import google_errors
+from gemini_tuning.values import Value
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+RESUMABLE_CHUNK = 32 * 1024 * 1024  # bytes; a multiple of 256 KiB, as resumable uploads require
+RETRY_SECONDS = 60.0
+
+
+class UploadedDataset(Value):
+    """A dataset object in Cloud Storage: exactly these bytes, at this generation.
+
+    ``reused`` says that nothing was sent: the object was there, or the dataset already lay in Cloud Storage.
+    """
+
+    uri: str
+    generation: int
+    crc32c: str
+    sha256: str
+    bytes: int
+    reused: bool
+
+
+def object_name(prefix: str, pipeline: str, file: DatasetFile) -> str:
+    """Return ``{prefix}/{pipeline}/{sha256}/{file}``: the same name always holds the same bytes."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(file.path).name)
+    return "/".join(filter(None, (prefix.strip("/"), pipeline, file.sha256, name)))
+
+
+def upload_dataset(
+    client: Client, file: DatasetFile, *, bucket: str, prefix: str, pipeline: str, root: Path | None
+) -> UploadedDataset:
+    """Upload a checked file, or find it already there; a ``gs://`` file stays in place.
+
+    :param file: the file as it was checked; other bytes are refused.
+    :param root: the folder local files must lie in; None = anywhere.
+    :raises UnusableInputError: when the file changed since it was checked, or an object of that name differs.
+    :raises ConfigError: wrong bucket.
+    :raises ServiceRefusedError: missing role.
+    :raises TransientError: Cloud Storage can't be reached.
+    """
+    if in_cloud_storage(file.path):
+        return _in_place(client, file)
+    name = object_name(prefix, pipeline, file)
+    uri = f"gs://{bucket}/{name}"
+    path = local_file(file.path, root)
+    if path.stat().st_size != file.bytes:
+        raise _changed(file)
+    with google_errors(f"Uploading {file.path} to {uri}"):
+        blob = client.bucket(bucket).get_blob(name)
+        reused = blob is not None
+        if blob is None:
+            blob = _create(client.bucket(bucket).blob(name), path, file, pipeline)
+    if blob.crc32c != file.crc32c or blob.size != file.bytes:
+        if reused:
+            raise UnusableInputError(
+                f"{uri} holds other bytes than its name says (crc32c {blob.crc32c}, expected {file.crc32c}); "
+                "somebody replaced it. Remove the object, or use another prefix."
+            )
+        # only ours to delete: the generation that this upload made
+        with google_errors(f"Removing {uri}"):
+            blob.delete(if_generation_match=blob.generation)
+        raise _changed(file)
+    return _uploaded(blob, uri, file, reused=reused)
+
+
+def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    blob.metadata = {"sha256": file.sha256, "pipeline": pipeline}
+    if file.bytes > RESUMABLE_CHUNK:
+        blob.chunk_size = RESUMABLE_CHUNK
+    try:
+        blob.upload_from_filename(
+            path,
+            content_type="application/jsonl",
+            if_generation_match=0,
+            checksum="crc32c",
+            retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
+        )
+    except PreconditionFailed:
+        pass  # another run sent the same bytes in the meantime
+    except NotFound:
+        raise ConfigError(
+            f"bucket {blob.bucket.name!r} does not exist, or the connection's account can't see it; "
+            "create it, or correct the pipeline's 'bucket'."
+        ) from None
+    blob.reload()
+    return blob
+
+
+def _in_place(client: Client, file: DatasetFile) -> UploadedDataset:
+    bucket, name = split_uri(file.path)
+    with google_errors(f"Reading {file.path}"):
+        blob = client.bucket(bucket).get_blob(name)
+    if blob is None or blob.generation != file.generation:
+        raise _changed(file)
+    return _uploaded(blob, file.path, file, reused=True)
+
+
+def _uploaded(blob: Any, uri: str, file: DatasetFile, *, reused: bool) -> UploadedDataset:
+    return UploadedDataset(
+        uri=uri,
+        generation=blob.generation,
+        crc32c=file.crc32c,
+        sha256=file.sha256,
+        bytes=file.bytes,
+        reused=reused,
+    )
+
+
+def _changed(file: DatasetFile) -> UnusableInputError:
+    return UnusableInputError(
+        f"{file.path}: changed since it was checked; nothing was uploaded. Run the pipeline again from its check."
+    )
+
+
+class UploadedDatasets(Value):
+    """Both files of a dataset; validation is None where the pipeline has none."""
+
+    train: UploadedDataset
+    validation: UploadedDataset | None = None

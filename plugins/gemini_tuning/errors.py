@@ -1,0 +1,39 @@
+"""Every failure a user can meet, each a complete sentence: what, where, why, and what to do."""
+
+from __future__ import annotations
+
+
+class GeminiTuningError(Exception):
+    """Base of all errors this package raises on purpose; ``str(error)`` is the sentence to show."""
+
+
+class PermanentError(GeminiTuningError):
+    """A retry meets the same fault again: somebody has to change something first."""
+
+
+class TransientError(GeminiTuningError):
+    """The same call may succeed later: a retry with backoff is right."""
+
+
+class ConfigError(PermanentError):
+    """A pipeline, a suite, a parameter or a connection is wrong."""
+
+
+class UnusableInputError(PermanentError):
+    """A dataset can't be read at all: missing, out of bounds, forbidden."""
+
+
+class DatasetRejectedError(PermanentError):
+    """A dataset was read and found wrong; nothing was uploaded or paid for."""
+
+
+class ServiceRefusedError(PermanentError):
+    """Google answered that the request itself is wrong: bad argument, missing permission, unknown resource."""
+
+
+class TuningJobFailedError(PermanentError):
+    """A tuning job ended in a state other than SUCCEEDED."""
+
+
+class SmokeTestFailedError(PermanentError):
+    """The tuned endpoint answered, and at least one answer did not hold up."""

@@ -1,0 +1,100 @@
+"""Translate what Google's clients raise into this package's errors: permanent or transient, always a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError
+
+_TRANSIENT_CODES = frozenset({408, 429, 499, 500, 502, 503, 504})
+_ADVICE = {
+    400: "Correct the request; a retry can't help.",
+    401: "The credentials were not accepted: check the Google connection's key or its expiry.",
+    403: "The connection's account lacks a role for this (README, 'Point it at a real project').",
+    404: "Check project, location and name; a missing role can also look like this.",
+    429: "The project's quota is used up for now.",
+}
+
+
+@contextmanager
+def google_errors(doing: str) -> Iterator[None]:
+    """Raise ``ServiceRefusedError`` or ``TransientError`` for anything Google's clients raise inside.
+
+    :param doing: what was attempted, for the start of the sentence, such as ``"Creating the tuning job"``.
+    """
+    try:
+        yield
+    except GeminiTuningError:
+        raise
+    except Exception as error:
+        translated = _translate(doing, error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translate(doing: str, error: Exception) -> GeminiTuningError | None:
+    if (code := _http_code(error)) is not None:
+        return _from_code(doing, code, _message(error))
+    if _is_credentials_problem(error):
+        return ServiceRefusedError(f"{doing} failed: no usable credentials ({innermost_reason(error)}). {_ADVICE[401]}")
+    if _is_transport_problem(error):
+        return TransientError(
+            f"{doing} failed: no connection to Google's API ({innermost_reason(error)}). "
+            "Check the network, and the base URL where one is configured."
+        )
+    return None
+
+
+def _from_code(doing: str, code: int, message: str) -> GeminiTuningError:
+    sentence = f"{doing} failed: HTTP {code}, {message.strip().rstrip('.')}. {_ADVICE.get(code, '')}".rstrip()
+    return TransientError(sentence) if code in _TRANSIENT_CODES else ServiceRefusedError(sentence)
+
+
+def _http_code(error: Exception) -> int | None:
+    """Return the status of google.genai's ``APIError`` and of google.api_core's ``GoogleAPICallError``."""
+    code = getattr(error, "code", None)
+    try:
+        return int(code) if code is not None and not callable(code) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _message(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error)
+
+
+def _is_credentials_problem(error: Exception) -> bool:
+    from google.auth import exceptions
+
+    return isinstance(
+        error, (exceptions.RefreshError, exceptions.DefaultCredentialsError, exceptions.MalformedError)
+    ) and not getattr(error, "retryable", False)
+
+
+def _is_transport_problem(error: Exception) -> bool:
+    import httpx
+    import requests
+    from google.api_core.exceptions import RetryError
+    from google.auth import exceptions
+
+    transport: tuple[type[BaseException], ...] = (
+        ConnectionError,
+        TimeoutError,
+        httpx.TransportError,
+        requests.exceptions.ConnectionError,
+        requests.exceptions.Timeout,
+        RetryError,
+        exceptions.TransportError,
+        exceptions.RefreshError,
+    )
+    return isinstance(error, transport)
+
+
+def innermost_reason(error: Exception) -> str:
+    """Return the innermost reason, without object addresses and nested representations."""
+    innermost: BaseException = error
+    while (cause := innermost.__cause__ or innermost.__context__) is not None:
+        innermost = cause
+    return " ".join(str(innermost).split())[:200] or type(innermost).__name__

@@ -1,0 +1,1 @@
+"""Hooks: Google's clients with the credentials of an Airflow connection."""

@@ -1,0 +1,1 @@
+"""Operators: thin Airflow shells, one for each stage of a pipeline."""

@@ -1,0 +1,1 @@
+"""Smoke tests: real prompts to a tuned endpoint, and a verdict on its answers."""

@@ -1,0 +1,110 @@
+"""The stages of every pipeline, put together from the operators; Dags differ only in where the settings come from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from gemini_tuning.operators.dataset import UploadDatasetOperator, ValidateDatasetOperator
+from gemini_tuning.operators.smoke import SmokeTestOperator
+from gemini_tuning.operators.summary import SummariseRunOperator
+from gemini_tuning.operators.tuning import SubmitTuningJobOperator
+from gemini_tuning.pipeline import Wait
+from gemini_tuning.sensors.tuning import TuningJobSensor
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay": dt.timedelta(seconds=15),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": dt.timedelta(minutes=10),
+}
+
+
+def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOperator:
+    """Add validate → upload → submit → wait → smoke_test → summary to the Dag being defined; return the first.
+
+    :param settings: the fields of ``PipelineConfig``, each a JSON value or the XCom argument that will hold it.
+    """
+    google = {
+        "gcp_conn_id": settings["gcp_conn_id"],
+        "project_id": settings["project"],
+        "location": settings["location"],
+    }
+    validate = ValidateDatasetOperator(
+        task_id="validate",
+        train=settings["train"],
+        validation=settings["validation"],
+        base_model=settings["base_model"],
+        hyperparameters=settings["hyperparameters"],
+        smoke_suite=settings["smoke_suite"],
+        **google,
+    )
+    upload = UploadDatasetOperator(
+        task_id="upload",
+        report=validate.output,
+        bucket=settings["bucket"],
+        prefix=settings["prefix"],
+        pipeline=settings["name"],
+        **google,
+    )
+    submit = SubmitTuningJobOperator(
+        task_id="submit",
+        retries=0,  # a lost answer may hide a job that was made: never pay twice by trying again
+        datasets=upload.output,
+        base_model=settings["base_model"],
+        pipeline=settings["name"],
+        hyperparameters=settings["hyperparameters"],
+        tuned_model_display_name=settings["tuned_model_display_name"],
+        labels=settings["labels"],
+        checkpoint_id=settings["checkpoint_id"],
+        export_last_checkpoint_only=settings["export_last_checkpoint_only"],
+        kms_key_name=settings["kms_key_name"],
+        service_account=settings["service_account"],
+        description=settings["description"],
+        **google,
+    )
+    waited = TuningJobSensor(
+        task_id="wait",
+        tuning_job=submit.output,
+        gcp_conn_id=settings["gcp_conn_id"],
+        project_id=settings["project"],
+        deferrable=wait.mode == "deferrable",
+        mode="reschedule",
+        poke_interval=wait.poll_interval_seconds,
+        timeout=wait.timeout_hours * 3600,
+    )
+    smoke_test = SmokeTestOperator(
+        task_id="smoke_test", tuning_job=waited.output, suite=settings["smoke_suite"], **google
+    )
+    SummariseRunOperator(
+        task_id="summary",
+        report=validate.output,
+        datasets=upload.output,
+        tuning_job=waited.output,
+        smoke_report=smoke_test.output,
+        **google,
+    )
+    return validate
+
+
+def notification_callbacks(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Dag's callbacks for its pipeline's notifications, or none."""
+    notifications = settings["notifications"]
+    if not notifications:
+        return {}
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    def mail(outcome: str) -> SmtpNotifier:
+        return SmtpNotifier(
+            to=list(notifications["email"]),
+            subject=f"Tuning pipeline {settings['name']} {outcome}: {{{{ dag_run.run_id }}}}",
+            html_content=(
+                f"<p>Run <b>{{{{ dag_run.run_id }}}}</b> of <b>{{{{ dag.dag_id }}}}</b> {outcome}.</p>"
+                "<p>The log of its last task says why; the summary task of a good run shows the result.</p>"
+            ),
+            smtp_conn_id=notifications["smtp_conn_id"],
+        )
+
+    outcomes = {"success": "succeeded", "failure": "failed"}
+    return {f"on_{on}_callback": mail(outcomes[on]) for on in notifications["on"]}

@@ -1,0 +1,157 @@
+"""Tuning jobs of one project and location, through google-genai."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gemini_tuning.errors import ConfigError, TransientError
+from gemini_tuning.google_errors import google_errors
+from gemini_tuning.tuning.spec import Checkpoint, ServiceError, TunedModel, TuningJob, TuningJobSpec
+from gemini_tuning.tuning.states import JobState
+
+if TYPE_CHECKING:
+    from google.genai import Client, types
+
+_ADAPTER_SIZES = {
+    1: "ADAPTER_SIZE_ONE",
+    2: "ADAPTER_SIZE_TWO",
+    4: "ADAPTER_SIZE_FOUR",
+    8: "ADAPTER_SIZE_EIGHT",
+    16: "ADAPTER_SIZE_SIXTEEN",
+    32: "ADAPTER_SIZE_THIRTY_TWO",
+}
+
+
+class TuningService:
+    """Create, get, list and cancel tuning jobs.
+
+    Every method raises ``ServiceRefusedError`` (the request is wrong) or ``TransientError`` (try later).
+
+    :param client: a google-genai client in Vertex AI mode; kept alive here, as it closes when it is collected.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, spec: TuningJobSpec) -> TuningJob:
+        """Create a supervised tuning job: one POST, never repeated, because each one that arrives is paid for."""
+        from google.genai import types
+
+        dataset = types.TuningDataset(gcs_uri=spec.training_dataset_uri)
+        try:
+            with google_errors("Creating the tuning job"):
+                job = self._client.tunings.tune(
+                    base_model=spec.base_model, training_dataset=dataset, config=_create_config(spec)
+                )
+        except TransientError as error:
+            raise TransientError(
+                f"{error} Whether the service made a job before it failed is not known: look for the labels "
+                f"{spec.labels} before submitting again, so that nothing is paid for twice."
+            ) from error
+        return to_tuning_job(job)
+
+    def get(self, name: str) -> TuningJob:
+        """Return a job as it is now.
+
+        :param name: the full resource name, ``projects/P/locations/L/tuningJobs/ID``.
+        """
+        check_job_name(name)
+        with google_errors(f"Reading tuning job {name}"):
+            return to_tuning_job(self._client.tunings.get(name=name))
+
+    def list(self, filter_: str | None = None, page_size: int = 100) -> Iterator[TuningJob]:
+        """Yield jobs, newest first, page by page.
+
+        :param filter_: an API filter such as ``labels.gemini-tuning-key="…"``.
+        """
+        with google_errors("Listing tuning jobs"):
+            for job in self._client.tunings.list(config={"page_size": page_size, "filter": filter_}):
+                yield to_tuning_job(job)
+
+    def cancel(self, name: str) -> None:
+        """Ask for a job to be cancelled; the service does so in its own time and keeps the job."""
+        check_job_name(name)
+        with google_errors(f"Cancelling tuning job {name}"):
+            self._client.tunings.cancel(name=name)
+
+
+def check_job_name(name: str) -> None:
+    """Refuse short ids, from which the client builds wrong paths.
+
+    :raises ConfigError: when the name isn't ``projects/P/locations/L/tuningJobs/ID``.
+    """
+    parts = name.split("/")
+    if len(parts) != 6 or parts[0::2] != ["projects", "locations", "tuningJobs"] or not all(parts):
+        raise ConfigError(f"{name!r} is not a tuning job; write projects/P/locations/L/tuningJobs/ID.")
+
+
+def _create_config(spec: TuningJobSpec) -> types.CreateTuningJobConfig:
+    from google.genai import types
+
+    return types.CreateTuningJobConfig(
+        validation_dataset=(
+            types.TuningValidationDataset(gcs_uri=spec.validation_dataset_uri) if spec.validation_dataset_uri else None
+        ),
+        epoch_count=spec.epochs,
+        adapter_size=types.AdapterSize(_ADAPTER_SIZES[spec.adapter_size]) if spec.adapter_size else None,
+        learning_rate_multiplier=spec.learning_rate_multiplier,
+        export_last_checkpoint_only=spec.export_last_checkpoint_only,
+        tuned_model_display_name=spec.tuned_model_display_name,
+        description=spec.description,
+        labels=spec.labels or None,
+        pre_tuned_model_checkpoint_id=spec.pre_tuned_model_checkpoint_id,
+        encryption_spec=types.EncryptionSpec(kms_key_name=spec.kms_key_name) if spec.kms_key_name else None,
+        evaluation_config=(
+            types.EvaluationConfig.model_validate(spec.evaluation_config) if spec.evaluation_config else None
+        ),
+        http_options=types.HttpOptions(
+            retry_options=types.HttpRetryOptions(attempts=1),
+            # the client's config has no field for it
+            extra_body={"serviceAccount": spec.service_account} if spec.service_account else None,
+        ),
+    )
+
+
+def to_tuning_job(job: types.TuningJob) -> TuningJob:
+    """Keep of the client's object what this project uses."""
+    stats = job.tuning_data_stats and job.tuning_data_stats.supervised_tuning_data_stats
+    progress = job.tuning_job_metadata
+    return TuningJob(
+        name=job.name or "",
+        state=JobState(job.state.value if job.state else JobState.UNSPECIFIED),
+        detail_state=job.tuning_job_state.value if job.tuning_job_state else None,
+        base_model=job.base_model,
+        tuned_model_display_name=job.tuned_model_display_name,
+        tuned_model=_to_tuned_model(job.tuned_model) if job.tuned_model else None,
+        error=ServiceError(code=job.error.code, message=job.error.message) if job.error else None,
+        experiment=job.experiment,
+        create_time=job.create_time,
+        start_time=job.start_time,
+        end_time=job.end_time,
+        completed_epochs=progress.completed_epoch_count if progress else None,
+        completed_steps=progress.completed_step_count if progress else None,
+        billable_tokens=_int(stats.total_billable_token_count) if stats else None,
+        training_examples=_int(stats.tuning_dataset_example_count) if stats else None,
+        labels=job.labels or {},
+    )
+
+
+def _to_tuned_model(model: types.TunedModel) -> TunedModel:
+    return TunedModel(
+        model=model.model,
+        endpoint=model.endpoint,
+        checkpoints=tuple(
+            Checkpoint(
+                checkpoint_id=checkpoint.checkpoint_id,
+                epoch=_int(checkpoint.epoch),
+                step=_int(checkpoint.step),
+                endpoint=checkpoint.endpoint,
+            )
+            for checkpoint in model.checkpoints or []
+        ),
+    )
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)
