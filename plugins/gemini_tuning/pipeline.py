@@ -80,7 +80,7 @@ class Notifications(Value):
     """Who is told when a run ends, by e-mail through Airflow's SMTP connection."""
 
     email: tuple[str, ...] = Field(min_length=1)
-    on: tuple[Literal["success", "failure"], ...] = ("failure",)
+    when: tuple[Literal["success", "failure"], ...] = ("failure",)  # "on" would be read as true by YAML
     smtp_conn_id: str = "smtp_default"
 
 

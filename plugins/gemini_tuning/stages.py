@@ -107,4 +107,4 @@ def notification_callbacks(settings: Mapping[str, Any]) -> dict[str, Any]:
         )
 
     outcomes = {"success": "succeeded", "failure": "failed"}
-    return {f"on_{on}_callback": mail(outcomes[on]) for on in notifications["on"]}
+    return {f"on_{on}_callback": mail(outcomes[on]) for on in notifications["when"]}

@@ -52,15 +52,13 @@ def parse(line: bytes) -> tuple[Any, Fault | None]:
         return None, Fault("blank-line", "blank line", "Remove it: every line is one example.")
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins), None
-    except json.JSONDecodeError as error:
-        return None, Fault(
-            "invalid-json",
-            f"not valid JSON: {error.msg}",
-            "Write one complete JSON object per line.",
-            column=error.colno,
-        )
     except _FoundFault as error:
         return None, error.fault
+    except json.JSONDecodeError as error:
+        hint = "Write one complete JSON object per line."
+        return None, Fault("invalid-json", f"not valid JSON: {error.msg}", hint, column=error.colno)
+    except ValueError:  # Python refuses numbers of thousands of digits
+        return None, Fault("invalid-json", "a number is too long to be one", "Shorten it, or write it as text.")
     except RecursionError:
         return None, Fault("nested-too-deep", "nested too deep to be an example", "Check how it was written.")
 

@@ -13,9 +13,11 @@ from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
 
 if TYPE_CHECKING:
+    from google.api_core.retry import Retry
     from google.cloud.storage import Client
 
 LARGEST_LINE = 16 * 1024 * 1024
+RETRY_SECONDS = 30.0  # the client alone would go on for two minutes, and Airflow retries the task besides
 _HERE = Path()
 
 
@@ -80,13 +82,20 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
         return
     bucket, name = split_uri(reference)
     with google_errors(f"Reading {reference}"):
-        blob = storage().bucket(bucket).get_blob(name)
+        blob = storage().bucket(bucket).get_blob(name, retry=storage_retry())
         if blob is None:
             raise UnusableInputError(
                 f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
             )
-        with blob.open("rb") as stream:
+        with blob.open("rb", retry=storage_retry()) as stream:
             yield OpenSource(reference, cast("BinaryIO", stream), blob.generation)
+
+
+def storage_retry() -> Retry:
+    """Return how calls to Cloud Storage are retried: the client's own rule, for a bounded time."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:

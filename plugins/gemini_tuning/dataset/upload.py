@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gemini_tuning.dataset.report import DatasetFile
-from gemini_tuning.dataset.source import in_cloud_storage, local_file, split_uri
+from gemini_tuning.dataset.source import in_cloud_storage, local_file, split_uri, storage_retry
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
 from gemini_tuning.values import Value
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
 RESUMABLE_CHUNK = 32 * 1024 * 1024  # bytes; a multiple of 256 KiB, as resumable uploads require
-RETRY_SECONDS = 60.0
 
 
 class UploadedDataset(Value):
@@ -59,7 +58,7 @@ def upload_dataset(
     if path.stat().st_size != file.bytes:
         raise _changed(file)
     with google_errors(f"Uploading {file.path} to {uri}"):
-        blob = client.bucket(bucket).get_blob(name)
+        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
         reused = blob is not None
         if blob is None:
             blob = _create(client.bucket(bucket).blob(name), path, file, pipeline)
@@ -78,7 +77,6 @@ def upload_dataset(
 
 def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
     from google.api_core.exceptions import NotFound, PreconditionFailed
-    from google.cloud.storage.retry import DEFAULT_RETRY
 
     blob.metadata = {"sha256": file.sha256, "pipeline": pipeline}
     if file.bytes > RESUMABLE_CHUNK:
@@ -89,7 +87,7 @@ def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
             content_type="application/jsonl",
             if_generation_match=0,
             checksum="crc32c",
-            retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
+            retry=storage_retry(),
         )
     except PreconditionFailed:
         pass  # another run sent the same bytes in the meantime
@@ -98,14 +96,14 @@ def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
             f"bucket {blob.bucket.name!r} does not exist, or the connection's account can't see it; "
             "create it, or correct the pipeline's 'bucket'."
         ) from None
-    blob.reload()
+    blob.reload(retry=storage_retry())
     return blob
 
 
 def _in_place(client: Client, file: DatasetFile) -> UploadedDataset:
     bucket, name = split_uri(file.path)
     with google_errors(f"Reading {file.path}"):
-        blob = client.bucket(bucket).get_blob(name)
+        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
     if blob is None or blob.generation != file.generation:
         raise _changed(file)
     return _uploaded(blob, file.path, file, reused=True)

@@ -11,6 +11,8 @@ from gemini_tuning.tuning.models import Thinking
 if TYPE_CHECKING:
     from google.genai import Client, types
 
+ATTEMPTS = 6  # over about half a minute
+
 
 class Answer(NamedTuple):
     """The text of the first candidate and why it ended; text is None when the prompt or answer was blocked."""
@@ -69,7 +71,7 @@ class Endpoint:
             # a fresh endpoint answers 404 until it is active, and shared capacity 429 at times
             http_options=types.HttpOptions(
                 retry_options=types.HttpRetryOptions(
-                    attempts=6,
+                    attempts=ATTEMPTS,
                     initial_delay=1.0,
                     max_delay=20.0,
                     http_status_codes=[404, 408, 429, 500, 502, 503, 504],

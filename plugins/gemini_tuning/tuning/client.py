@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 API_VERSION = "v1beta1"  # only v1beta1 shows what a running job is doing (tuningJobState)
 TIMEOUT_SECONDS = 60.0
+READ_ATTEMPTS = 4
 
 
 class JsonReader(Protocol):
@@ -39,7 +40,7 @@ def vertex_client(credentials: Credentials, project: str, location: str) -> Clie
         http_options=HttpOptions(
             api_version=API_VERSION,
             timeout=int(TIMEOUT_SECONDS * 1000),
-            retry_options=HttpRetryOptions(attempts=4, initial_delay=1.0, max_delay=10.0),
+            retry_options=HttpRetryOptions(attempts=READ_ATTEMPTS, initial_delay=1.0, max_delay=10.0),
         ),
     )
 

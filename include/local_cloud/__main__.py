@@ -1,0 +1,190 @@
+"""``python -m local_cloud``: start the local Cloud Storage and the local Vertex AI.
+
+Both listen on 127.0.0.1 only. When both answer, the ready file (if asked for) appears, complete, with their
+addresses. The process ends on SIGTERM or SIGINT, and with the process that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from local_cloud.credentials import write_service_account
+from local_cloud.storage import StorageError, StorageServer
+from local_cloud.vertex.app import create_app
+from local_cloud.vertex.names import project_number
+from local_cloud.vertex.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+log = logging.getLogger("local_cloud")
+
+_MODELS = Path(__file__).parent.parent / "models.yaml"
+_PARENT_CHECK_SECONDS = 0.5
+
+
+class StartError(RuntimeError):
+    """The local cloud cannot start as asked."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to stop; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    options.parent = os.getppid()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # read when NumPy is first imported, to answer a prompt
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        return asyncio.run(_serve(options))
+    except (StorageError, StartError, OSError) as error:
+        print(f"local_cloud: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_cloud", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True, help="everything that survives a restart")
+    parser.add_argument("--vertex-port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--storage-port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--bucket", action="append", default=[], help="bucket to create; repeatable")
+    parser.add_argument("--project", default="local-dev")
+    parser.add_argument("--location", default="us-central1", help="only reported in the ready file: all regions work")
+    parser.add_argument("--models", type=Path, default=_MODELS, help="table of base models")
+    parser.add_argument("--ready-file", type=Path, help="written when everything answers")
+    parser.add_argument("--pending-seconds", type=float, default=1.0, help="how long a new job is PENDING")
+    parser.add_argument("--step-seconds", type=float, default=0.0, help="time added to every training step")
+    parser.add_argument("--concurrent-jobs", type=int, default=2, help="jobs that train at the same time")
+    parser.add_argument(
+        "--detached", action="store_true", help="keep running when the process that started this one ends"
+    )
+    return parser
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    state: Path = options.state_dir.resolve()
+    storage = StorageServer(state / "storage", options.storage_port)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    state.mkdir(parents=True, exist_ok=True)
+    with _sole_user(state), contextlib.closing(_listener(options.vertex_port)) as listener:
+        try:
+            await storage.start()
+            for bucket in options.bucket:
+                await storage.create_bucket(bucket, options.project)
+            return await _run(options, state, storage, listener, stop)
+        finally:
+            if options.ready_file:
+                options.ready_file.unlink(missing_ok=True)
+            await storage.stop()
+
+
+async def _run(
+    options: argparse.Namespace, state: Path, storage: StorageServer, listener: socket.socket, stop: asyncio.Event
+) -> int:
+    """Serve Vertex AI until ``stop`` is set, the parent ends, or one of the two servers does."""
+    vertex_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    credentials = state / "credentials.json"
+    write_service_account(credentials, project=options.project, token_uri=f"{vertex_url}/token")
+    server = _vertex_server(options, state, storage.url)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    failures = {serving, asyncio.create_task(storage.ended())}
+    reasons = failures | {asyncio.create_task(stop.wait())}
+    if not options.detached:
+        reasons.add(asyncio.create_task(_ended(options.parent)))
+    while not server.started and not any(task.done() for task in reasons):
+        await asyncio.sleep(0.01)
+    if server.started:
+        ready = {
+            "vertex_url": vertex_url,
+            "storage_url": storage.url,
+            "credentials_path": str(credentials),
+            "project": options.project,
+            "project_number": project_number(options.project),
+            "location": options.location,
+            "pid": os.getpid(),
+            "storage_pid": storage.pid,
+        }
+        _announce(ready, options.ready_file)
+    ended, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await serving
+    if ended & failures:
+        log.error("a server ended by itself")
+        return 1
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again after its own shutdown and so spoil the exit status."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -> _Server:
+    settings = Settings(
+        state_dir=state,
+        storage_url=storage_url,
+        models_file=options.models,
+        pending_seconds=options.pending_seconds,
+        step_seconds=options.step_seconds,
+        concurrent_jobs=options.concurrent_jobs,
+    )
+    app = create_app(settings)
+    return _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+
+
+async def _ended(parent: int) -> None:
+    """Return when the process that started this one has ended; never, when that is the first process of all."""
+    while parent <= 1 or os.getppid() == parent:
+        await asyncio.sleep(_PARENT_CHECK_SECONDS)
+
+
+@contextlib.contextmanager
+def _sole_user(state: Path) -> Iterator[None]:
+    """Hold the state directory: two servers on one job store would train every job twice."""
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"another local cloud is running on the state directory {state}") from None
+        yield
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise StartError(f"port {port} on 127.0.0.1 cannot be used for Vertex AI: {error}") from error
+    return listener
+
+
+def _announce(ready: dict[str, Any], path: Path | None) -> None:
+    log.info("Vertex AI at %s, Cloud Storage at %s", ready["vertex_url"], ready["storage_url"])
+    if path:
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(ready, indent=2))
+        draft.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""What lies in a job's directory, as the server and the training process both need to know it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ORDER, TRAINING, VALIDATION = "order.json", "train.jsonl", "validation.jsonl"
+
+
+def weights_file(directory: Path, checkpoint: str) -> Path:
+    """Return where a job directory keeps the weights of a checkpoint."""
+    return directory / f"checkpoint-{checkpoint}.npz"

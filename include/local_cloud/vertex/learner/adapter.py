@@ -1,0 +1,198 @@
+"""The adapter: a gated log-bilinear language model of low rank over the frozen base, with a pointer into the prompt.
+
+    read    = sum_j softmax(look(answer_so_far) . seen_j) value_j              over nothing and each word of the prompt
+    hidden  = answer_so_far * (1 + gate(prompt)) + shift(prompt) + read        rank numbers
+    logit_w = base_w + bias_w + hidden . output_w                              for each word it learned to write
+    copy_j  = query(answer_so_far) . source_j + match_j + bias                 for each word of the prompt
+
+One softmax over both; a word's probability is the sum over the ways of producing it. Words of the base that training
+never saw keep their base probabilities and share one learned shift, which keeps the softmax exact and cheap. The
+output weights start at zero and the pointer all but closed, so an untrained adapter is the base. The rank, eight for
+each unit of adapter size, plays the part that it plays in LoRA; the name is an analogy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from local_cloud.vertex.learner.base import standard_base
+from local_cloud.vertex.learner.features import MATCHES, PREFIX_WEIGHTS
+from local_cloud.vertex.learner.parameters import FeatureTable, Floats, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from local_cloud.vertex.learner.features import Keys, Source
+
+RANK_PER_ADAPTER_SIZE = 8
+CLOSED = -9.0
+"""Pointer bias of an untrained adapter."""
+_LIMIT = 40.0
+
+
+Drop = Callable[["Rows", int], "Rows"]
+"""Takes rows of a table and the row of unknown features; returns the rows with some replaced by the latter."""
+
+
+def keep_all(rows: Rows, unknown: int, kind: int=0) -> Rows:
+    """Drops nothing."""
+    return rows
+
+
+class Adapter:
+    """Weights and what they compute."""
+
+    def __init__(
+        self, outputs: Sequence[str], prefix: FeatureTable, prompt: FeatureTable, source: FeatureTable,
+        output: Floats, bias: Floats, scalars: Floats, match: Floats,
+    ) -> None:  # fmt: skip
+        self.outputs = tuple(outputs)
+        self.prefix, self.prompt, self.source = prefix, prompt, source
+        self.output, self.bias, self.scalars, self.match = output, bias, scalars, match
+
+    @property
+    def rank(self) -> int:
+        """Width of the hidden layer."""
+        return self.output.shape[1]
+
+    @functools.cached_property
+    def index(self) -> dict[str, int]:
+        """Column of each word that the adapter learned to write."""
+        return {token: number for number, token in enumerate(self.outputs)}
+
+    @functools.cached_property
+    def base_logits(self) -> Floats:
+        """What the base says of those words."""
+        return np.array([standard_base().logprob(token) for token in self.outputs], np.float32)
+
+    @functools.cached_property
+    def rest(self) -> dict[str, float]:
+        """The other words of the base, with the share of each in their sum."""
+        base = standard_base()
+        rest = {token: np.exp(base.logprob(token)) for token in base.tokens if token not in self.index}
+        total = sum(rest.values())
+        return {token: float(probability / total) for token, probability in rest.items()}
+
+    @functools.cached_property
+    def rest_logit(self) -> float:
+        """Logarithm of that sum."""
+        base = standard_base()
+        return float(np.log(sum(np.exp(base.logprob(token)) for token in self.rest) or 1e-9))
+
+    def ask(
+        self, prompt_keys: Keys, prompt_weights: Floats, source: Source, drop: Drop = keep_all
+    ) -> Question:
+        """Reads a prompt, once for all steps of its answer. ``drop`` forgets features, in training."""
+        prompt_rows = drop(self.prompt.rows(prompt_keys), self.prompt.unknown, 0)
+        source_rows = drop(self.source.rows(source.keys), self.source.unknown, 1)
+        prompt = prompt_weights @ self.prompt.weights[prompt_rows]
+        words = self.source.weights[source_rows].sum(axis=1)
+        return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words))
+
+    def probabilities(
+        self, question: Question, prefix_keys: Keys, matches: Floats, drop: Drop = keep_all
+    ) -> Steps:
+        """One row of probabilities per step over [words to write, all other base words, source words to copy]."""
+        rank = self.rank
+        rows = drop(self.prefix.rows(prefix_keys), self.prefix.unknown, 2)
+        prefix = PREFIX_WEIGHTS @ self.prefix.weights[rows]
+        written, query, look = _thirds(prefix)
+        attention = np.exp(np.clip(look @ question.seen.T, -_LIMIT, _LIMIT))
+        attention /= 1.0 + attention.sum(axis=1, keepdims=True)
+        gate, shift = 1.0 + question.prompt[:rank], question.prompt[rank:]
+        hidden = written * gate + shift + attention @ question.values
+        logits = np.concatenate([
+            self.base_logits + self.bias + hidden @ self.output.T,
+            np.full((len(rows), 1), self.rest_logit + self.scalars[0], np.float32),
+            query @ question.keys.T + self._follow(query, matches) + (self.scalars[1] + CLOSED),
+        ], axis=1)  # fmt: skip
+        logits -= logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(np.maximum(logits, -_LIMIT))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return Steps(rows, prefix, attention, hidden, probabilities)
+
+    def _follow(self, query: Floats, matches: Floats) -> Floats:
+        weights = query @ self.match.T + self.scalars[2:]
+        return np.einsum("tm,tjm->tj", weights, matches)
+
+    def gradients(self, question: Question, steps: Steps, matches: Floats, error: Floats) -> Gradients:
+        """Gradients of the loss, given its gradient by the logits."""
+        rank, words = self.rank, len(self.outputs)
+        written, copied = error[:, :words], error[:, words + 1 :]
+        before, query, look = _thirds(steps.prefix)
+        hidden = written @ self.output
+        together = np.einsum("tj,tjm->tm", copied, matches)
+        attended = steps.attention * (hidden @ question.values.T)
+        attended -= steps.attention * attended.sum(axis=1, keepdims=True)
+        prefix = np.concatenate(
+            [hidden * (1.0 + question.prompt[:rank]), copied @ question.keys + together @ self.match, attended @ question.seen],
+            axis=1,
+        )
+        prompt = np.concatenate([(hidden * before).sum(axis=0), hidden.sum(axis=0)])
+        source = np.concatenate([copied.T @ query, attended.T @ look, steps.attention.T @ hidden], axis=1)
+        scalars = np.array([error[:, words].sum(), copied.sum(), *together.sum(axis=0)], np.float32)
+        sparse = {
+            "prefix": _spread(steps.rows, PREFIX_WEIGHTS[None, :, None] * prefix[:, None, :]),
+            "prompt": _spread(question.prompt_rows, question.prompt_weights[:, None] * prompt),
+            "source": _spread(
+                question.source_rows, np.repeat(source[:, None, :], question.source_rows.shape[1], 1)
+            ),
+        }
+        dense = {"output": written.T @ steps.hidden, "bias": written.sum(axis=0), "scalars": scalars, "match": together.T @ query}
+        return Gradients(dense, sparse)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt as the adapter sees it."""
+
+    source: Source
+    prompt_rows: Rows
+    prompt_weights: Floats
+    source_rows: Rows
+    prompt: Floats
+    keys: Floats
+    seen: Floats
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What was computed for consecutive steps of an answer."""
+
+    rows: Rows
+    prefix: Floats
+    attention: Floats
+    hidden: Floats
+    probabilities: Floats
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Of whole arrays, and of rows of the feature tables."""
+
+    dense: dict[str, Floats]
+    sparse: dict[str, tuple[Rows, Floats]]
+
+
+def _thirds(values: Floats) -> tuple[Floats, Floats, Floats]:
+    width = values.shape[1] // 3
+    return values[:, :width], values[:, width : 2 * width], values[:, 2 * width :]
+
+
+def _spread(rows: Rows, values: Floats) -> tuple[Rows, Floats]:
+    return rows.reshape(-1), values.reshape(-1, values.shape[-1])
+
+
+def fresh_adapter() -> Adapter:
+    """An adapter that learned nothing: rank zero, nothing to write, pointer closed."""
+    tables = [FeatureTable.empty(0) for _ in range(3)]
+    nothing: Any = np.zeros((0, 0), np.float32)
+    return Adapter([], *tables, nothing, np.zeros(0, np.float32), np.zeros(2 + MATCHES, np.float32),
+        np.zeros((MATCHES, 0), np.float32),
+    )

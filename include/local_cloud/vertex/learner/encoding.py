@@ -1,0 +1,72 @@
+"""Training examples as arrays, ready for the adapter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from local_cloud.vertex.learner.base import standard_base
+from local_cloud.vertex.learner.conversation import Context
+from local_cloud.vertex.learner.features import Keys, Source, prompt_features
+from local_cloud.vertex.learner.text import END_OF_TURN, MARKERS, spell, tokens_of
+
+TARGET_TOKENS = 512
+"""A longer model turn is learned up to here; the model then never sees it end."""
+OUTPUT_TOKENS = 8_000
+"""Words of the training answers, beyond the base vocabulary, that the adapter learns as such; others are spelled."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One model turn and its context."""
+
+    prompt_keys: Keys
+    prompt_weights: NDArray[np.float32]
+    source: Source
+    prefix_keys: Keys
+    """(steps, features)"""
+    matches: NDArray[np.float32]
+    """(steps, source tokens, MATCHES)"""
+    targets: tuple[str, ...]
+
+
+def output_tokens(turns: Sequence[tuple[Context, str]]) -> list[str]:
+    """Tokens that the adapter learns to write: all that the answers hold, except what is only ever copied once."""
+    counts: Counter[str] = Counter()
+    written: set[str] = set()
+    for context, text in turns:
+        source = {token for _, turn in context.turns for token in tokens_of(turn)}
+        tokens = set(tokens_of(text))
+        counts.update(tokens)
+        written.update(tokens - source)
+    kept = [token for token, count in counts.most_common() if token in written or count > 2]
+    return [END_OF_TURN, *(token for token in kept[:OUTPUT_TOKENS] if token != END_OF_TURN)]
+
+
+def encode(turns: Iterable[tuple[Context, str]], outputs: Iterable[str]) -> list[Encoded]:
+    """Encodes model turns for an adapter that can write the given tokens beside those of the base."""
+    known = {*outputs, *standard_base().tokens}
+    return [_encode(context, text, known) for context, text in turns]
+
+
+def _encode(context: Context, text: str, known: set[str]) -> Encoded:
+    source = Source.of(context)
+    copyable = set(source.tokens)
+    targets: list[str] = []
+    for token in tokens_of(text)[:TARGET_TOKENS]:
+        targets += [token] if token in known or token in copyable or token in MARKERS else spell(token)
+    targets = targets[:TARGET_TOKENS]
+    if len(targets) < TARGET_TOKENS:
+        targets.append(END_OF_TURN)
+    keys, weights = prompt_features(context)
+    prefixes = [targets[:step] for step in range(len(targets))]
+    return Encoded(
+        keys, weights, source,
+        np.array([source.prefix_keys(prefix) for prefix in prefixes], np.uint32),
+        np.array([source.matches(prefix) for prefix in prefixes], np.float32),
+        tuple(targets),
+    )  # fmt: skip

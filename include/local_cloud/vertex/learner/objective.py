@@ -1,0 +1,110 @@
+"""Per-token cross-entropy of an adapter on encoded examples, its gradient, and the share of right predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from local_cloud.vertex.learner.adapter import Adapter, Question, Steps
+    from local_cloud.vertex.learner.encoding import Encoded
+    from local_cloud.vertex.learner.parameters import Floats
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where the target of each step stands among an adapter's probabilities."""
+
+    columns: NDArray[np.intp]
+    shares: Floats
+    """Part of that column which belongs to the target: one, or less for a word in the column of the rest."""
+    copies: Floats
+    """(steps, source tokens) one where the source word is the target."""
+    merge: NDArray[np.intp]
+    """Column of each source word among the words to write, or one of its own."""
+
+    @classmethod
+    def of(cls, adapter: Adapter, example: Encoded) -> Goal:
+        """The goal of an example for this adapter."""
+        words = len(adapter.outputs)
+        columns = [adapter.index.get(token, words) for token in example.targets]
+        shares = [
+            1.0 if token in adapter.index else adapter.rest.get(token, 0.0) for token in example.targets
+        ]
+        source = np.array(example.source.tokens, dtype=object)
+        copies = np.array(example.targets, dtype=object)[:, None] == source[None, :]
+        own: dict[str, int] = {}
+        merge = [
+            adapter.index.get(token, words + 1 + own.setdefault(token, len(own)))
+            for token in example.source.tokens
+        ]
+        return cls(
+            np.array(columns, np.intp), np.array(shares, np.float32),
+            copies.astype(np.float32).reshape(len(columns), len(source)), np.array(merge, np.intp),
+        )  # fmt: skip
+
+
+@dataclass
+class Score:
+    """Sums over predictions."""
+
+    loss: float = 0.0
+    """Natural-log cross-entropy, summed over tokens."""
+    correct: int = 0
+    predictions: int = 0
+
+    def __iadd__(self, other: Score) -> Score:
+        self.loss += other.loss
+        self.correct += other.correct
+        self.predictions += other.predictions
+        return self
+
+    def values(self, prefix: str) -> dict[str, float]:
+        """The three metrics of Gemini tuning, under ``train`` or ``eval``."""
+        number = max(1, self.predictions)
+        return {
+            f"{prefix}_total_loss": self.loss / number,
+            f"{prefix}_fraction_of_correct_next_step_preds": self.correct / number,
+            f"{prefix}_num_predictions": float(self.predictions),
+        }
+
+
+def assess(adapter: Adapter, steps: Steps, goal: Goal) -> tuple[Score, Floats]:
+    """The score of the steps of one example and the gradient of its summed loss by the logits."""
+    words, numbers = len(adapter.outputs), np.arange(len(goal.columns))
+    error = steps.probabilities.copy()
+    written = error[numbers, goal.columns] * goal.shares
+    copied = error[:, words + 1 :] * goal.copies
+    total = np.maximum(written + copied.sum(axis=1), np.float32(1e-30))
+    score = Score(float(-np.log(total).sum()), int(_correct(steps, goal, words, total).sum()), len(total))
+    error[numbers, goal.columns] -= written / total
+    error[:, words + 1 :] -= copied / total[:, None]
+    return score, error
+
+
+def evaluate(adapter: Adapter, examples: Iterable[Encoded]) -> Score:
+    """The score of an adapter on examples."""
+    score = Score()
+    for example in examples:
+        question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source)
+        score += assess(adapter, _steps(adapter, question, example), Goal.of(adapter, example))[0]
+    return score
+
+
+def _steps(adapter: Adapter, question: Question, example: Encoded) -> Steps:
+    return adapter.probabilities(question, example.prefix_keys, example.matches)
+
+
+def _correct(steps: Steps, goal: Goal, words: int, total: Floats) -> NDArray[np.bool_]:
+    """Whether the target is the most probable word, the ways of producing a word taken together."""
+    width = max(words + 1, int(goal.merge.max(initial=0)) + 1)
+    merged = np.zeros((width, len(total)), np.float32)
+    merged[:words] = steps.probabilities[:, :words].T
+    np.add.at(merged, goal.merge, steps.probabilities[:, words + 1 :].T)
+    right: NDArray[np.bool_] = total >= merged.max(axis=0) * np.float32(0.9999)
+    return right

@@ -1,0 +1,35 @@
+"""Resource names, ids and times, the way Vertex AI writes them."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from datetime import UTC, datetime
+
+
+def now() -> str:
+    """Return the present as an RFC 3339 timestamp with microseconds and ``Z``."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def new_id() -> str:
+    """Return a random 19-digit id, the form of jobs, models and endpoints."""
+    return str(10**18 + secrets.randbelow(8 * 10**18))
+
+
+def project_number(project: str) -> str:
+    """Return the project number behind a project id; a number stands for itself.
+
+    Requests carry the id, answers the number. The number is derived, so that it is the same after every restart.
+    """
+    return project if project.isdecimal() else str(10**11 + zlib.crc32(project.encode()) * 200)
+
+
+def location_name(project: str, location: str) -> str:
+    """Return ``projects/{number}/locations/{location}``, the parent of everything regional."""
+    return f"projects/{project_number(project)}/locations/{location}"
+
+
+def derived_id(*parts: str) -> str:
+    """Return a number that always is the same for the same ``parts``."""
+    return str(10**18 + zlib.crc32("/".join(parts).encode()) * 10**9)

@@ -1,0 +1,204 @@
+"""The messages of the Vertex AI surface that this server reads and writes.
+
+Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (tuning_job, content, tensorboard, context, model).
+Messages that the server only passes through, such as an evaluation configuration, are not spelled out.
+"""
+
+from __future__ import annotations
+
+from local_cloud.vertex.wire import (
+    ANYTHING,
+    BOOL,
+    DOUBLE,
+    INT32,
+    INT64,
+    STRING,
+    STRUCT,
+    TEXTS,
+    Enum,
+    Kind,
+    Many,
+    Message,
+)
+
+
+def _enum(type_name: str, prefix: str, names: str) -> Enum:
+    return Enum(type_name, tuple(prefix + name for name in names.split()))
+
+
+JOB_STATE = _enum(
+    "JobState",
+    "JOB_STATE_",
+    "UNSPECIFIED QUEUED PENDING RUNNING SUCCEEDED FAILED CANCELLING CANCELLED PAUSED EXPIRED UPDATING"
+    " PARTIALLY_SUCCEEDED",
+)
+TUNING_JOB_STATE = _enum(
+    "TuningJobState",
+    "TUNING_JOB_STATE_",
+    "UNSPECIFIED WAITING_FOR_QUOTA PROCESSING_DATASET WAITING_FOR_CAPACITY TUNING POST_PROCESSING",
+)
+# The wire numbers are not in size order: TWO came last.
+ADAPTER_SIZE = _enum("AdapterSize", "ADAPTER_SIZE_", "UNSPECIFIED ONE FOUR EIGHT SIXTEEN THIRTY_TWO TWO")
+ADAPTER_SIZES = {
+    f"ADAPTER_SIZE_{name}": size
+    for name, size in {"ONE": 1, "TWO": 2, "FOUR": 4, "EIGHT": 8, "SIXTEEN": 16, "THIRTY_TWO": 32}.items()
+}
+_TUNING_MODE = _enum("TuningMode", "TUNING_MODE_", "UNSPECIFIED FULL PEFT_ADAPTER")
+_VALUE_TYPE = _enum("TensorboardTimeSeries.ValueType", "", "VALUE_TYPE_UNSPECIFIED SCALAR TENSOR BLOB_SEQUENCE")
+
+HYPER_PARAMETERS = Message({
+    "epochCount": INT64,
+    "learningRateMultiplier": DOUBLE,
+    "learningRate": DOUBLE,
+    "adapterSize": ADAPTER_SIZE,
+    "batchSize": INT64,
+})
+SUPERVISED_TUNING_SPEC = Message({
+    "trainingDatasetUri": STRING,
+    "validationDatasetUri": STRING,
+    "hyperParameters": HYPER_PARAMETERS,
+    "exportLastCheckpointOnly": BOOL,
+    "evaluationConfig": STRUCT,
+    "tuningMode": _TUNING_MODE,
+})
+_CHECKPOINT = Message({"checkpointId": STRING, "epoch": INT64, "step": INT64, "endpoint": STRING})
+_BUCKET = Message({"count": DOUBLE, "left": DOUBLE, "right": DOUBLE})
+_DISTRIBUTION = Message({
+    "sum": INT64,
+    "billableSum": INT64,
+    **dict.fromkeys(("min", "max", "mean", "median", "p5", "p95"), DOUBLE),
+    "buckets": Many(_BUCKET),
+})
+_SUPERVISED_STATS = Message({
+    "tuningDatasetExampleCount": INT64,
+    "totalTuningCharacterCount": INT64,
+    "totalBillableTokenCount": INT64,
+    "tuningStepCount": INT64,
+    "userInputTokenDistribution": _DISTRIBUTION,
+    "userOutputTokenDistribution": _DISTRIBUTION,
+    "userMessagePerExampleDistribution": _DISTRIBUTION,
+    "userDatasetExamples": Many(STRUCT),
+})
+# What a client may send and what every version answers.
+_TUNING_JOB_FIELDS: dict[str, Kind] = {
+    "name": STRING,
+    "tunedModelDisplayName": STRING,
+    "baseModel": STRING,
+    "preTunedModel": Message({"tunedModelName": STRING, "checkpointId": STRING, "baseModel": STRING}),
+    "supervisedTuningSpec": SUPERVISED_TUNING_SPEC,
+    "description": STRING,
+    "labels": TEXTS,
+    "encryptionSpec": Message({"kmsKeyName": STRING}),
+    "serviceAccount": STRING,
+    "state": JOB_STATE,
+    "createTime": STRING,
+    "startTime": STRING,
+    "endTime": STRING,
+    "updateTime": STRING,
+    "error": STRUCT,
+    "experiment": STRING,
+    "tunedModel": Message({"model": STRING, "endpoint": STRING, "checkpoints": Many(_CHECKPOINT)}),
+    "tuningDataStats": Message({"supervisedTuningDataStats": _SUPERVISED_STATS}),
+}
+_OTHER_TUNING_SPECS = (
+    "preferenceOptimizationSpec",
+    "distillationSpec",
+    "reinforcementTuningSpec",
+    "partnerModelTuningSpec",
+    "veoTuningSpec",
+    "veoLoraTuningSpec",
+)
+NOT_IMITATED = ("preTunedModel", "customBaseModel", *_OTHER_TUNING_SPECS)
+TUNING_JOB_REQUEST = Message({
+    **_TUNING_JOB_FIELDS,
+    **dict.fromkeys((*_OTHER_TUNING_SPECS, "evaluateDatasetRuns"), ANYTHING),
+    **dict.fromkeys(("customBaseModel", "pipelineJob", "outputUri"), STRING),
+})
+TUNING_JOB = {
+    "v1": Message(_TUNING_JOB_FIELDS),
+    "v1beta1": Message({
+        **_TUNING_JOB_FIELDS,
+        "tuningJobState": TUNING_JOB_STATE,
+        "tuningJobMetadata": Message({"completedEpochCount": INT64, "completedStepCount": INT64}),
+    }),
+}
+
+CONTENT = Message({
+    "role": STRING,
+    "parts": Many(
+        Message({
+            "text": STRING,
+            "thought": BOOL,
+            "thoughtSignature": STRING,
+            **dict.fromkeys(
+                (
+                    "inlineData",
+                    "fileData",
+                    "functionCall",
+                    "functionResponse",
+                    "executableCode",
+                    "codeExecutionResult",
+                    "videoMetadata",
+                    "mediaResolution",
+                ),
+                STRUCT,
+            ),
+        })
+    ),
+})
+_GENERATION_CONFIG = Message({
+    **dict.fromkeys(("temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"), DOUBLE),
+    **dict.fromkeys(("candidateCount", "maxOutputTokens", "seed", "logprobs"), INT32),
+    "stopSequences": Many(STRING),
+    "responseMimeType": STRING,
+    **dict.fromkeys(("responseLogprobs", "audioTimestamp", "enableAffectiveDialog"), BOOL),
+    **dict.fromkeys(
+        (
+            "responseSchema",
+            "responseJsonSchema",
+            "routingConfig",
+            "responseModalities",
+            "mediaResolution",
+            "speechConfig",
+            "thinkingConfig",
+            "modelConfig",
+            "modelSelectionConfig",
+            "imageConfig",
+        ),
+        ANYTHING,
+    ),
+})
+GENERATE_CONTENT_REQUEST = Message({
+    "model": STRING,
+    "contents": Many(CONTENT),
+    "systemInstruction": CONTENT,
+    "generationConfig": _GENERATION_CONFIG,
+    "cachedContent": STRING,
+    "labels": TEXTS,
+    "tools": Many(STRUCT),
+    "safetySettings": Many(STRUCT),
+    **dict.fromkeys(("toolConfig", "modelArmorConfig"), STRUCT),
+})
+COUNT_TOKENS_REQUEST = Message({
+    "endpoint": STRING,
+    "model": STRING,
+    "instances": Many(ANYTHING),
+    "contents": Many(CONTENT),
+    "systemInstruction": CONTENT,
+    "generationConfig": _GENERATION_CONFIG,
+    "tools": Many(STRUCT),
+})
+TIME_SERIES = Message({
+    "name": STRING,
+    "displayName": STRING,
+    "valueType": _VALUE_TYPE,
+    "createTime": STRING,
+    "updateTime": STRING,
+    "pluginName": STRING,
+    "metadata": Message({"maxStep": INT64, "maxWallTime": STRING}),
+})
+TIME_SERIES_DATA = Message({
+    "tensorboardTimeSeriesId": STRING,
+    "valueType": _VALUE_TYPE,
+    "values": Many(Message({"wallTime": STRING, "step": INT64, "scalar": Message({"value": DOUBLE})})),
+})

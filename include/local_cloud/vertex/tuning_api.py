@@ -1,0 +1,141 @@
+"""Routes of ``tuningJobs``: create, get, list, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from local_cloud.vertex import dataset
+from local_cloud.vertex.errors import failed_precondition, invalid_argument, not_found
+from local_cloud.vertex.filters import parse_filter
+from local_cloud.vertex.http import answer, body_of, enum_numbers, parent_of, regional, text, version_of, whole_number
+from local_cloud.vertex.job_files import ORDER, TRAINING, VALIDATION
+from local_cloud.vertex.jobs import new_document, order_of
+from local_cloud.vertex.names import new_id
+from local_cloud.vertex.schema import TUNING_JOB, TUNING_JOB_REQUEST
+from local_cloud.vertex.store import ENDED
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.routing import Route
+
+    from local_cloud.vertex.catalogue import Catalogue
+    from local_cloud.vertex.runner import Runner
+    from local_cloud.vertex.settings import Settings
+    from local_cloud.vertex.store import Job, Store
+
+_PAGE = 100
+_PAGE_LIMIT = 1000
+
+
+class TuningApi:
+    """The tuning service."""
+
+    def __init__(self, store: Store, runner: Runner, catalogue: Catalogue, settings: Settings) -> None:
+        self._store = store
+        self._runner = runner
+        self._catalogue = catalogue
+        self._settings = settings
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all versions."""
+        return [
+            *regional("POST", "tuningJobs/{job}:cancel", self.cancel),
+            *regional("GET", "tuningJobs/{job}", self.get),
+            *regional("GET", "tuningJobs", self.list),
+            *regional("POST", "tuningJobs", self.create),
+        ]
+
+    async def create(self, request: Request) -> JSONResponse:
+        """Check the request, fetch the dataset, keep the job, answer it as PENDING."""
+        asked = await body_of(request, TUNING_JOB_REQUEST, "tuning_job")
+        document = new_document(asked, request.path_params["location"], self._catalogue)
+        job_id = new_id()
+        directory = self._runner.directory(job_id)
+        directory.mkdir(parents=True)
+        try:
+            await asyncio.to_thread(self._prepare, directory, document)
+        except Exception:
+            shutil.rmtree(directory)
+            raise
+        parent = parent_of(request)
+        job = self._store.add_job(job_id, parent, {"name": f"{parent}/tuningJobs/{job_id}", **document})
+        self._runner.submit(job)
+        return self._answer(request, job)
+
+    def _prepare(self, directory: Path, document: dict[str, Any]) -> None:
+        spec = document["supervisedTuningSpec"]
+        dataset.fetch(self._settings.storage_url, spec["trainingDatasetUri"], directory / TRAINING)
+        if spec.get("validationDatasetUri"):
+            dataset.fetch(self._settings.storage_url, spec["validationDatasetUri"], directory / VALIDATION)
+        (directory / ORDER).write_text(json.dumps(order_of(document)))
+
+    async def get(self, request: Request) -> JSONResponse:
+        """Answer one job."""
+        return self._answer(request, self._job(request))
+
+    async def list(self, request: Request) -> JSONResponse:
+        """Answer a page of the location's jobs, newest first."""
+        size = whole_number(request, "pageSize", _PAGE)
+        if size < 0:
+            raise invalid_argument("`page_size` must not be negative.")
+        size = min(size, _PAGE_LIMIT)
+        matches = parse_filter(text(request, "filter"))
+        before = _read_token(text(request, "pageToken"))
+        found = []
+        for job in self._store.jobs(parent_of(request), before):
+            if matches(job.document):
+                found.append(job)
+            if len(found) > size:
+                break
+        message = TUNING_JOB[version_of(request)]
+        numbers = enum_numbers(request)
+        page: dict[str, Any] = {}
+        if found:
+            page["tuningJobs"] = [message.write(job.document, enum_numbers=numbers) for job in found[:size]]
+        if len(found) > size:
+            page["nextPageToken"] = _write_token(found[size - 1].sequence)
+        return JSONResponse(page)
+
+    async def cancel(self, request: Request) -> JSONResponse:
+        """Begin to cancel a job.
+
+        What Vertex AI answers for a job that has ended is not documented; like other Google APIs this server says
+        400 FAILED_PRECONDITION. Cancelling twice is no error.
+        """
+        job = self._job(request)
+        if job.state in ENDED:
+            raise failed_precondition(f"The tuning job {job.name} has ended as {job.state} and cannot be cancelled.")
+        self._runner.cancel(job)
+        return JSONResponse({})
+
+    def _job(self, request: Request) -> Job:
+        job = self._store.job(request.path_params["job"])
+        if job is None or job.parent != parent_of(request):
+            raise not_found(f"TuningJob {parent_of(request)}/tuningJobs/{request.path_params['job']} not found.")
+        return job
+
+    def _answer(self, request: Request, job: Job) -> JSONResponse:
+        return answer(request, TUNING_JOB[version_of(request)], job.document)
+
+
+def _write_token(sequence: int) -> str:
+    return base64.urlsafe_b64encode(f"before:{sequence}".encode()).decode()
+
+
+def _read_token(token: str) -> int | None:
+    if not token:
+        return None
+    try:
+        word, _, sequence = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        if word == "before":
+            return int(sequence)
+    except ValueError:
+        pass
+    raise invalid_argument("Invalid page token.")

@@ -1,0 +1,263 @@
+import json
+import re
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from tests.local_cloud.services import wait_until
+
+from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.upload import UploadedDatasets
+from gemini_tuning.operators.dataset import REJECTED_REPORT_KEY, UploadDatasetOperator, ValidateDatasetOperator
+from gemini_tuning.operators.smoke import FAILED_REPORT_KEY, SmokeTestOperator
+from gemini_tuning.operators.summary import SummariseRunOperator
+from gemini_tuning.operators.tuning import SubmitTuningJobOperator
+from gemini_tuning.smoke.report import SmokeReport
+from gemini_tuning.tuning.spec import TuningJob
+from gemini_tuning.tuning.states import JobState
+
+MODEL = "gemini-2.5-flash"
+BROKEN_CONNECTION = {"conn_type": "google_cloud_platform", "extra": {"key_path": "/nowhere/key.json", "project": "p"}}
+
+
+def validate(context, **settings):
+    settings = {"train": "train.jsonl", "validation": "validation.jsonl", "base_model": MODEL, **settings}
+    return ValidateDatasetOperator(task_id="validate", **settings).execute(context)
+
+
+def upload(context, cloud, **settings):
+    settings = {"report": validate(context), "bucket": cloud.bucket, "prefix": "p", "pipeline": "paint", **settings}
+    return UploadDatasetOperator(task_id="upload", **settings).execute(context)
+
+
+def submit(context, datasets, **settings):
+    settings = {"base_model": MODEL, "pipeline": "paint", **settings}
+    return SubmitTuningJobOperator(task_id="submit", datasets=datasets, **settings).execute(context)
+
+
+class TestValidate:
+    def test_an_accepted_dataset_is_the_result(self, context, dataset):
+        report = DatasetReport.from_json(json.loads(json.dumps(validate(context))))
+        assert report.accepted
+        assert [file.examples for file in report.files] == [9, 1]
+
+    def test_a_rejected_dataset_fails_for_good_and_keeps_its_report(self, context, dataset):
+        (dataset / "train.jsonl").write_text('{"contents": []}\n')
+        with pytest.raises(AirflowFailException, match=r"train\.jsonl:1: empty list at contents") as caught:
+            validate(context)
+        assert "Nothing was uploaded or paid for" in str(caught.value)
+        assert not DatasetReport.from_json(context["ti"].pushed[REJECTED_REPORT_KEY]).accepted
+
+    @pytest.mark.parametrize(
+        ("settings", "sentence"),
+        [
+            ({"train": "gone.jsonl"}, "gone.jsonl: no such file"),
+            ({"base_model": "gemini-1.5-flash-002"}, "was retired on 2025-09-24"),
+            ({"hyperparameters": {"adapter_size": 32}}, "adapter size 32 is not supported"),
+            ({"smoke_suite": "gone.yaml"}, "gone.yaml does not exist"),
+            ({"gcp_conn_id": "nowhere", "train": "gs://b/o.jsonl"}, "no connection 'nowhere'"),
+        ],
+    )
+    def test_a_users_mistake_is_one_sentence_and_no_retry(self, context, dataset, settings, sentence):
+        with pytest.raises(AirflowFailException, match=re.escape(sentence)) as caught:
+            validate(context, **settings)
+        assert "\n" not in str(caught.value)
+
+    def test_an_object_in_cloud_storage_is_checked_where_it_lies(self, context, google, dataset):
+        uri = google.upload("in-place/train.jsonl", (dataset / "train.jsonl").read_bytes())
+        report = DatasetReport.from_json(validate(context, train=uri, validation=None))
+        local = DatasetReport.from_json(validate(context, validation=None))
+        assert report.train.generation is not None
+        assert (report.train.sha256, report.train.crc32c) == (local.train.sha256, local.train.crc32c)
+
+    def test_a_missing_object_names_itself(self, context, google, dataset):
+        with pytest.raises(AirflowFailException, match=f"gs://{google.bucket}/gone.jsonl: no such object"):
+            validate(context, train=f"gs://{google.bucket}/gone.jsonl")
+
+
+class TestUpload:
+    def test_the_objects_hold_the_checked_bytes_under_names_made_of_them(self, context, google, dataset):
+        uploaded = UploadedDatasets.from_json(upload(context, google))
+        name = f"p/paint/{uploaded.train.sha256}/train.jsonl"
+        assert uploaded.train.uri == f"gs://{google.bucket}/{name}"
+        blob = google.storage().bucket(google.bucket).get_blob(name)
+        assert blob.download_as_bytes() == (dataset / "train.jsonl").read_bytes()
+        assert (blob.generation, blob.crc32c) == (uploaded.train.generation, uploaded.train.crc32c)
+        assert not uploaded.train.reused
+
+    def test_the_same_bytes_are_sent_once(self, context, google, dataset):
+        first = UploadedDatasets.from_json(upload(context, google))
+        second = UploadedDatasets.from_json(upload(context, google))
+        assert second.train.reused
+        assert second.validation.reused
+        assert second.train.generation == first.train.generation
+
+    def test_a_file_that_changed_since_its_check_is_refused(self, context, google, dataset):
+        report = validate(context)
+        file = dataset / "train.jsonl"
+        file.write_text(file.read_text().replace("shelf red-1", "shelf red-2"))
+        with pytest.raises(AirflowFailException, match=r"train\.jsonl: changed since it was checked"):
+            upload(context, google, report=report)
+        objects = google.storage().list_blobs(google.bucket, prefix=f"p/paint/{report['files'][0]['sha256']}")
+        assert list(objects) == []
+
+    def test_an_object_somebody_replaced_is_left_alone_and_refused(self, context, google, dataset):
+        report = validate(context, validation=None)
+        name = f"p/paint/{report['files'][0]['sha256']}/train.jsonl"
+        google.upload(name, "somebody else's")
+        with pytest.raises(AirflowFailException, match="holds other bytes than its name says"):
+            upload(context, google, report=report)
+        assert google.storage().bucket(google.bucket).blob(name).download_as_bytes() == b"somebody else's"
+
+    def test_a_wrong_bucket_is_one_sentence(self, context, google, dataset):
+        with pytest.raises(AirflowFailException, match="bucket 'no-such-bucket' does not exist"):
+            upload(context, google, bucket="no-such-bucket")
+
+    def test_a_large_file_goes_in_chunks_and_arrives_whole(self, context, google, dataset, monkeypatch):
+        monkeypatch.setattr("gemini_tuning.dataset.upload.RESUMABLE_CHUNK", 256 * 1024)
+        line = (dataset / "train.jsonl").read_text().splitlines()[0]
+        text = "\n".join(line.replace("red", f"red{n}") for n in range(5000))
+        (dataset / "train.jsonl").write_text(text)
+        uploaded = UploadedDatasets.from_json(upload(context, google))
+        bucket, _, name = uploaded.train.uri.removeprefix("gs://").partition("/")
+        assert google.storage().bucket(bucket).blob(name).download_as_bytes() == text.encode()
+
+    def test_an_object_used_in_place_must_be_the_one_that_was_checked(self, context, google, dataset):
+        uri = google.upload("in-place/changing.jsonl", (dataset / "train.jsonl").read_bytes())
+        report = validate(context, train=uri, validation=None)
+        uploaded = UploadedDatasets.from_json(upload(context, google, report=report))
+        assert (uploaded.train.uri, uploaded.train.reused) == (uri, True)
+        google.upload("in-place/changing.jsonl", "other")
+        with pytest.raises(AirflowFailException, match="changed since it was checked"):
+            upload(context, google, report=report)
+
+    def test_no_connection_is_worth_a_retry(self, context, google, dataset, monkeypatch):
+        report = validate(context)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+        monkeypatch.setattr("gemini_tuning.dataset.source.RETRY_SECONDS", 0.5)
+        with pytest.raises(AirflowException, match="no connection to Google's API") as caught:
+            upload(context, google, report=report)
+        assert not isinstance(caught.value, AirflowFailException)
+
+    def test_a_key_file_that_is_gone_is_one_sentence(self, context, google, dataset, monkeypatch):
+        report = validate(context)
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(BROKEN_CONNECTION))
+        with pytest.raises(AirflowFailException, match="'google_cloud_default' holds no usable credentials"):
+            upload(context, google, report=report)
+
+
+class TestSubmit:
+    def test_every_parameter_reaches_the_service(self, context, google, dataset):
+        job = TuningJob.from_json(
+            submit(
+                context,
+                upload(context, google),
+                hyperparameters={"epochs": 2, "adapter_size": 8, "learning_rate_multiplier": 0.5},
+                tuned_model_display_name="paint",
+                labels={"team": "a"},
+                description="About paint",
+                export_last_checkpoint_only=True,
+                service_account="tuner@local-dev.iam.gserviceaccount.com",
+                kms_key_name="projects/p/locations/us-central1/keyRings/r/cryptoKeys/k",
+            )
+        )
+        with google.http() as http:
+            stored = http.get(f"/v1beta1/{job.name}").json()
+        spec = stored["supervisedTuningSpec"]
+        assert spec["hyperParameters"] == {
+            "epochCount": "2",
+            "adapterSize": "ADAPTER_SIZE_EIGHT",
+            "learningRateMultiplier": 0.5,
+        }
+        assert spec["exportLastCheckpointOnly"] is True
+        assert spec["trainingDatasetUri"].endswith("/train.jsonl")
+        assert spec["validationDatasetUri"].endswith("/validation.jsonl")
+        assert stored["tunedModelDisplayName"] == "paint"
+        assert stored["description"] == "About paint"
+        assert stored["serviceAccount"] == "tuner@local-dev.iam.gserviceaccount.com"
+        assert stored["encryptionSpec"]["kmsKeyName"].endswith("/cryptoKeys/k")
+        assert stored["labels"]["team"] == "a"
+        assert stored["labels"]["gemini-tuning-pipeline"] == "paint"
+        assert stored["labels"]["gemini-tuning-attempt"] == "1"
+        assert stored["labels"]["gemini-tuning-run"] == "manual__2026-11-22t10-00-00-00-00"
+        assert re.fullmatch("[0-9a-f]{40}", stored["labels"]["gemini-tuning-key"])
+        assert context["ti"].pushed["console_url"] == job.console_url
+
+    def test_unset_hyperparameters_are_left_to_the_service(self, context, google, dataset):
+        submit(context, upload(context, google))
+        created = [r for r in google.requests() if r["method"] == "POST" and r["path"].endswith("/tuningJobs")]
+        assert "hyperParameters" not in json.loads(created[-1]["body"])["supervisedTuningSpec"]
+
+    def test_a_refused_job_says_why_and_is_not_retried(self, context, google, dataset):
+        created = google.counters()["tuning_jobs_created"]
+        with pytest.raises(AirflowFailException, match=r"HTTP 400, .*not supported"):
+            submit(context, upload(context, google), base_model="gemini-nonesuch")
+        assert google.counters()["tuning_jobs_created"] == created
+
+    def test_a_lost_connection_is_never_answered_by_a_second_request(self, context, google, dataset, monkeypatch):
+        datasets = upload(context, google)
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
+        with pytest.raises(AirflowException, match="nothing is paid for twice"):
+            submit(context, datasets)
+
+
+@pytest.fixture
+def tuned(context, google, dataset):
+    """A job that succeeded, as the sensor returns it."""
+    job = submit(context, upload(context, google), hyperparameters={"epochs": 12})
+    jobs = ValidateDatasetOperator(task_id="v", train="", base_model="").hook.jobs
+    wait_until(lambda: jobs.get(job["name"]).state.ended, 60, "the job to end")
+    ended = jobs.get(job["name"])
+    assert ended.state is JobState.SUCCEEDED
+    return ended.to_json()
+
+
+class TestSmoke:
+    def run(self, context, include, tuned, *tests):
+        (include / "smoke_tests" / "paint.yaml").write_text(yaml.safe_dump({"tests": tests}))
+        return SmokeTestOperator(task_id="smoke_test", tuning_job=tuned, suite="paint.yaml").execute(context)
+
+    def test_answers_come_from_training_and_the_report_has_all_of_them(self, context, include, tuned):
+        check = {"type": "icontains", "value": "shelf"}
+        result = self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})
+        report = SmokeReport.from_json(result)
+        assert report.passed
+        assert report.endpoint == tuned["tuned_model"]["endpoint"]
+        assert "shelf" in report.results[0].answer
+
+    def test_one_bad_answer_fails_the_run_and_keeps_the_report(self, context, include, tuned, caplog):
+        good = {"prompt": "Where is the red paint?", "assert": [{"type": "icontains", "value": "shelf"}]}
+        bad = {"description": "asks too much", "prompt": "The blue one?", "assert": [{"type": "equals", "value": "42"}]}
+        with pytest.raises(AirflowFailException, match=r"1 of 2 smoke tests passed .* asks too much: equals"):
+            self.run(context, include, tuned, good, bad)
+        report = SmokeReport.from_json(context["ti"].pushed[FAILED_REPORT_KEY])
+        assert [result.passed for result in report.results] == [True, False]
+        assert "The blue one?" not in caplog.text
+
+    def test_an_endpoint_that_is_gone_is_a_verdict_not_a_crash(self, context, include, tuned, monkeypatch):
+        monkeypatch.setattr("gemini_tuning.smoke.endpoint.ATTEMPTS", 1)
+        tuned["tuned_model"]["endpoint"] = tuned["tuned_model"]["endpoint"].rsplit("/", 1)[0] + "/404"
+        with pytest.raises(AirflowFailException, match="HTTP 404"):
+            self.run(context, include, tuned, {"prompt": "x", "assert": [{"type": "not-equals", "value": "y"}]})
+
+    def test_a_job_without_endpoint_has_nothing_to_ask(self, context, include, tuned):
+        tuned["tuned_model"]["endpoint"] = None
+        with pytest.raises(AirflowFailException, match="no endpoint"):
+            self.run(context, include, tuned, {"prompt": "x", "assert": [{"type": "is-json"}]})
+
+    def test_the_summary_shows_curves_that_fell(self, context, include, dataset, google, tuned):
+        check = {"type": "icontains", "value": "shelf"}
+        smoke = self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})
+        summary = SummariseRunOperator(
+            task_id="summary",
+            report=validate(context),
+            datasets=upload(context, google),
+            tuning_job=tuned,
+            smoke_report=smoke,
+        ).execute(context)
+        assert summary["passed"]
+        assert summary["training_examples"] == 9
+        for curve in ("train_loss", "validation_loss"):
+            assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"]
+            assert summary[curve]["last"]["step"] > summary[curve]["first"]["step"]
+        assert summary["billable_tokens_per_epoch"] > 0

@@ -1,0 +1,54 @@
+"""What a bad start says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.local_cloud.services import INCLUDE, command_line
+
+if TYPE_CHECKING:
+    from tests.local_cloud.services import LocalCloud
+
+
+def failed_start(state_dir: Path, **flags: object) -> str:
+    """Start a local cloud that cannot run, and return what it says."""
+    ready = state_dir.with_suffix(".ready")
+    outcome = subprocess.run(
+        command_line(state_dir, ready, **flags),
+        env={"PYTHONPATH": str(INCLUDE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert "Traceback" not in outcome.stderr
+    assert not ready.exists()
+    return outcome.stderr
+
+
+@pytest.mark.parametrize("which", ["vertex_port", "storage_port"])
+def test_a_taken_port_is_named(local_cloud: LocalCloud, tmp_path: Path, which: str) -> None:
+    url = local_cloud.vertex_url if which == "vertex_port" else local_cloud.storage_url
+    port = url.rpartition(":")[2]
+    assert port in failed_start(tmp_path / "state", **{which: port})
+
+
+def test_two_cannot_share_a_state_directory(local_cloud: LocalCloud) -> None:
+    state_dir = Path(local_cloud.credentials_path).parent
+    assert str(state_dir) in failed_start(state_dir)
+    assert local_cloud.counters()
+
+
+def test_a_missing_models_table_is_named(tmp_path: Path) -> None:
+    assert "no-such.yaml" in failed_start(tmp_path / "state", models=tmp_path / "no-such.yaml")
+
+
+def test_a_tied_process_does_not_start_for_a_parent_that_is_gone() -> None:
+    program = [sys.executable, str(INCLUDE / "local_cloud" / "lifeline.py"), "1", sys.executable, "-c", "print('ran')"]
+    outcome = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (outcome.returncode, outcome.stdout) == (1, "")

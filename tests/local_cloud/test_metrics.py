@@ -1,0 +1,137 @@
+"""The metrics of a job, through the chain experiment, run, time series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.local_cloud.services import LocalCloud, wait_for_job, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+SIX = {
+    f"/{part}_{metric}"
+    for part in ("train", "eval")
+    for metric in ("total_loss", "fraction_of_correct_next_step_preds", "num_predictions")
+}
+
+
+def run_of(vertex: httpx.Client, job: dict[str, Any]) -> str:
+    """Follow the chain from a job to its TensorBoard run."""
+    experiment = vertex.get(f"/v1/{job['experiment']}").raise_for_status().json()
+    assert experiment["schemaTitle"] == "system.Experiment"
+    tensorboard = experiment["metadata"]["backing_tensorboard_resource"]
+    parent = job["experiment"].rpartition("/")[0].removesuffix("/contexts")
+    query = f'schema_title="system.ExperimentRun" AND parent_contexts:"{job["experiment"]}"'
+    contexts = vertex.get(f"/v1/{parent}/contexts", params={"filter": query}).raise_for_status().json()["contexts"]
+    assert [context["parentContexts"] for context in contexts] == [[job["experiment"]]]
+    name = contexts[0]["name"].rpartition("/")[2]
+    experiment_id = job["experiment"].rpartition("/")[2]
+    run = f"{tensorboard}/experiments/{experiment_id}/runs/{name.removeprefix(experiment_id + '-')}"
+    assert vertex.get(f"/v1/{run}").raise_for_status().json()["name"] == run
+    assert vertex.get(f"/v1/{contexts[0]['name']}").raise_for_status().json() == contexts[0]
+    return run
+
+
+def series_of(vertex: httpx.Client, run: str) -> dict[str, dict[str, Any]]:
+    answer = vertex.get(f"/v1/{run}/timeSeries").raise_for_status().json()
+    return {series["displayName"]: series for series in answer.get("tensorboardTimeSeries", [])}
+
+
+def values(vertex: httpx.Client, series: str, **query: Any) -> list[dict[str, Any]]:
+    answer = vertex.get(f"/v1/{series}:read", params=query).raise_for_status().json()
+    found: list[dict[str, Any]] = answer["timeSeriesData"]["values"]
+    return found
+
+
+def test_all_six_series_are_read_one_by_one_and_in_a_batch(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    run = run_of(vertex, tuned_job)
+    series = series_of(vertex, run)
+    assert set(series) == SIX
+    names = [item["name"] for item in series.values()]
+    tensorboard = run.partition("/experiments/")[0]
+    batch = vertex.get(f"/v1/{tensorboard}:batchRead", params={"timeSeries": names}).json()["timeSeriesData"]
+    for name, data in zip(names, batch, strict=True):
+        assert data["values"] == values(vertex, name)
+        assert name.endswith("/" + data["tensorboardTimeSeriesId"])
+        assert vertex.get(f"/v1/{name}").json()["metadata"]["maxStep"] == data["values"][-1]["step"]
+
+
+def test_the_loss_falls_and_the_accuracy_rises(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    series = series_of(vertex, run_of(vertex, tuned_job))
+    for part in ("train", "eval"):
+        loss = [point["scalar"]["value"] for point in values(vertex, series[f"/{part}_total_loss"]["name"])]
+        share = series[f"/{part}_fraction_of_correct_next_step_preds"]["name"]
+        accuracy = [point["scalar"]["value"] for point in values(vertex, share)]
+        assert loss[-1] < loss[0] / 2
+        assert accuracy[-1] > accuracy[0]
+    steps = [int(point["step"]) for point in values(vertex, series["/train_total_loss"]["name"])]
+    assert steps == list(range(1, int(tuned_job["tuningJobMetadata"]["completedStepCount"]) + 1))
+
+
+def test_series_are_sampled_and_paged(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    run = run_of(vertex, tuned_job)
+    name = series_of(vertex, run)["/train_total_loss"]["name"]
+    everything = values(vertex, name, maxDataPoints=-1)
+    sampled = values(vertex, name, maxDataPoints=3)
+    assert len(sampled) == 3
+    assert (sampled[0], sampled[-1]) == (everything[0], everything[-1])
+    first = vertex.get(f"/v1/{run}/timeSeries?pageSize=4").json()
+    second = vertex.get(f"/v1/{run}/timeSeries?pageSize=4&pageToken={first['nextPageToken']}").json()
+    assert len(first["tensorboardTimeSeries"]) == 4
+    assert len(second["tensorboardTimeSeries"]) == 2
+    assert "nextPageToken" not in second
+
+
+def test_metrics_grow_while_the_job_trains(
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: Callable[..., dict[str, Any]]
+) -> None:
+    created = vertex.post(f"/v1beta1/{local_cloud.parent}/tuningJobs", json=job_body(epochCount=1_000_000)).json()
+    assert "experiment" not in created
+    job = wait_for_job(vertex, created["name"], "JOB_STATE_RUNNING")
+    run = run_of(vertex, job)
+
+    def last_step() -> int:
+        found = series_of(vertex, run).get("/train_total_loss")
+        return int(found["metadata"]["maxStep"]) if found else 0
+
+    wait_until(lambda: last_step() > 0, 60, "the first metrics")
+    seen = last_step()
+    wait_until(lambda: last_step() > seen, 60, "more metrics")
+    running = vertex.get(f"/v1beta1/{job['name']}").json()
+    assert (running["state"], running["tuningJobState"]) == ("JOB_STATE_RUNNING", "TUNING_JOB_STATE_TUNING")
+    assert int(running["tuningJobMetadata"]["completedStepCount"]) >= seen
+    vertex.post(f"/v1/{job['name']}:cancel")
+    wait_for_job(vertex, job["name"], "JOB_STATE_CANCELLED")
+    assert last_step() > seen
+
+
+def test_without_validation_data_there_is_no_eval_series(
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: Callable[..., dict[str, Any]]
+) -> None:
+    body = job_body()
+    del body["supervisedTuningSpec"]["validationDatasetUri"]
+    job = vertex.post(f"/v1/{local_cloud.parent}/tuningJobs", json=body).json()
+    series = series_of(vertex, run_of(vertex, wait_for_job(vertex, job["name"])))
+    assert set(series) == {name for name in SIX if name.startswith("/train_")}
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("metadataStores/default/contexts/tuning-experiment-1", 404),
+        ("metadataStores/default/contexts", 400),
+        ("tensorboards/1", 404),
+        ("tensorboards/1:batchRead", 400),
+        ("tensorboards/1:batchRead?timeSeries=x", 400),
+        ("tensorboards/1/experiments/e/runs/r", 404),
+        ("tensorboards/1/experiments/e/runs/r/timeSeries/s:read", 404),
+    ],
+)
+def test_unknown_metrics_resources(vertex: httpx.Client, local_cloud: LocalCloud, path: str, code: int) -> None:
+    response = vertex.get(f"/v1/{local_cloud.parent}/{path}")
+    assert response.status_code == code
+    assert response.json()["error"]["code"] == code

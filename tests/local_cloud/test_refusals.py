@@ -1,0 +1,167 @@
+"""What the service refuses, and that every refusal has Google's error shape."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.local_cloud.services import LocalCloud, example
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    BuildBody = Callable[..., dict[str, Any]]
+
+
+def create(vertex: httpx.Client, body: Any, location: str = "us-central1") -> httpx.Response:
+    return vertex.post(f"/v1/projects/local-dev/locations/{location}/tuningJobs", json=body)
+
+
+def check(response: httpx.Response, code: int, status: str, message: str) -> None:
+    assert response.status_code == code, response.text
+    assert set(response.json()) == {"error"}
+    error = response.json()["error"]
+    assert (error["code"], error["status"]) == (code, status)
+    assert message in error["message"]
+
+
+def with_spec(body: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {**body, "supervisedTuningSpec": {**body["supervisedTuningSpec"], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ('{"input_text": "a"}\n', "Row: 0. Missing required `contents` field."),
+        (json.dumps(example("a", "b")) + '\n{"messages": []}\n', "Row: 1. Missing required `contents` field."),
+        ('{"contents": [\n', "Row: 0. Invalid JSON"),
+        ("[]\n", "Row: 0. Expected a JSON object."),
+        ('{"contents": [{"parts": ["a"]}]}\n', "Row: 0. Every item of `contents` needs a list of `parts`."),
+        ('{"contents": ["a"]}\n', "Row: 0. Every item of `contents` needs a list of `parts`."),
+        (b'{"contents": "\xff"}\n', "Row: 0. Invalid JSON"),
+        ("", "has no examples"),
+    ],
+)
+def test_bad_rows_are_named_at_creation(
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: BuildBody, rows: str | bytes, message: str
+) -> None:
+    before = local_cloud.counters()
+    uri = local_cloud.upload(f"bad/{uuid.uuid4()}.jsonl", rows)
+    check(create(vertex, with_spec(job_body(), trainingDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)
+    check(create(vertex, with_spec(job_body(), validationDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)
+    assert local_cloud.counters() == before
+
+
+@pytest.mark.parametrize("uri", ["train.jsonl", "gs://bucket", "gs://bucket/train.csv", "", "https://x/train.jsonl"])
+def test_a_dataset_must_be_a_jsonl_object(vertex: httpx.Client, job_body: BuildBody, uri: str) -> None:
+    message = "`training_dataset_uri` should be a GCS object of type JSONL"
+    check(create(vertex, with_spec(job_body(), trainingDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)
+
+
+@pytest.mark.parametrize("uri", ["gs://tuning/missing.jsonl", "gs://no-such-bucket/train.jsonl"])
+def test_a_missing_object_is_noticed_at_creation(vertex: httpx.Client, job_body: BuildBody, uri: str) -> None:
+    check(create(vertex, with_spec(job_body(), trainingDatasetUri=uri)), 400, "FAILED_PRECONDITION", uri)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hyper_parameters", "code", "message"),
+    [
+        (
+            {"baseModel": "gemini-2.5-pro"},
+            {"adapterSize": "ADAPTER_SIZE_SIXTEEN"},
+            400,
+            "adapter size is not supported",
+        ),
+        ({}, {"adapterSize": "ADAPTER_SIZE_THIRTY_TWO"}, 400, "adapter size is not supported for this base model"),
+        ({"baseModel": "gemini-2.0-flash"}, {}, 400, "Base model gemini-2.0-flash is not supported"),
+        ({"baseModel": "gemini-2.0-flash-001"}, {}, 404, "gemini-2.0-flash-001"),
+        ({"baseModel": None}, {}, 400, "`base_model` is required"),
+        ({"supervisedTuningSpec": None}, {}, 400, "`supervised_tuning_spec` is required"),
+        ({"labels": {"Team": "a"}}, {}, 400, "Invalid label Team=a"),
+        ({"labels": {"team": "a" * 65}}, {}, 400, "Invalid label"),
+        ({"tunedModelDisplayName": "x" * 129}, {}, 400, "longer than 128 characters"),
+        ({}, {"epochCount": -1}, 400, "epoch_count"),
+        ({}, {"learningRate": 0.1}, 400, "not supported"),
+        ({"preferenceOptimizationSpec": {}}, {}, 501, "does not imitate"),
+        ({"preTunedModel": {"tuned_model_name": "x"}}, {}, 501, "does not imitate"),
+    ],
+)
+def test_an_impossible_job_is_refused(
+    vertex: httpx.Client,
+    job_body: BuildBody,
+    fields: dict[str, Any],
+    hyper_parameters: dict[str, Any],
+    code: int,
+    message: str,
+) -> None:
+    status = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 501: "UNIMPLEMENTED"}[code]
+    check(create(vertex, job_body(fields, **hyper_parameters)), code, status, message)
+
+
+def test_tuning_has_regions(vertex: httpx.Client, job_body: BuildBody) -> None:
+    check(create(vertex, job_body(), "global"), 400, "FAILED_PRECONDITION", "global")
+    gemini_3 = job_body({"baseModel": "gemini-3.5-flash"})
+    check(create(vertex, gemini_3, "asia-east1"), 404, "NOT_FOUND", "asia-east1")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"surprise": 1}, "Unknown name \"surprise\" at 'tuning_job': Cannot find field."),
+        ({"supervisedTuningSpec": []}, "Invalid value at 'tuning_job.supervised_tuning_spec'"),
+        ({"labels": {"a": 1}}, "Invalid value at 'tuning_job.labels[a]' (TYPE_STRING), 1"),
+        ([], "Invalid value at 'tuning_job'"),
+    ],
+)
+def test_a_body_of_the_wrong_shape_is_refused(vertex: httpx.Client, body: Any, message: str) -> None:
+    check(create(vertex, body), 400, "INVALID_ARGUMENT", message)
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, rb'{"description": "\ud800"}'])
+def test_a_body_that_is_not_json_is_refused(vertex: httpx.Client, local_cloud: LocalCloud, body: bytes) -> None:
+    response = vertex.post(f"/v1/{local_cloud.parent}/tuningJobs", content=body)
+    check(response, 400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/v1/projects/local-dev/locations/us-central1/tuningJobs/1", 404),
+        ("POST", "/v1/projects/local-dev/locations/us-central1/tuningJobs/1:cancel", 404),
+        ("GET", "/v1/projects/local-dev/locations/us-central1/models/1", 404),
+        ("GET", "/v2/projects/local-dev/locations/us-central1/tuningJobs", 404),
+        ("GET", "/", 404),
+        ("DELETE", "/v1/projects/local-dev/locations/us-central1/tuningJobs", 405),
+    ],
+)
+def test_an_unknown_resource_or_method_has_the_same_shape(
+    vertex: httpx.Client, method: str, path: str, code: int
+) -> None:
+    check(vertex.request(method, path), code, {404: "NOT_FOUND", 405: "UNIMPLEMENTED"}[code], "")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"pageSize": "x"}, "page_size"),
+        ({"pageSize": "-1"}, "page_size"),
+        ({"pageToken": "x"}, "Invalid page token"),
+        ({"filter": "labels"}, "Invalid list filter: labels"),
+        ({"filter": 'state="A" OR state="B"'}, "Invalid list filter"),
+    ],
+)
+def test_a_bad_list_query_is_refused(
+    vertex: httpx.Client, local_cloud: LocalCloud, query: dict[str, str], message: str
+) -> None:
+    response = vertex.get(f"/v1/{local_cloud.parent}/tuningJobs", params=query)
+    check(response, 400, "INVALID_ARGUMENT", message)
+
+
+def test_a_job_is_only_found_where_it_is(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    elsewhere = tuned_job["name"].replace("us-central1", "europe-west4")
+    check(vertex.get(f"/v1/{elsewhere}"), 404, "NOT_FOUND", elsewhere)
+    by_project_id = tuned_job["name"].replace(tuned_job["name"].split("/")[1], "local-dev")
+    assert vertex.get(f"/v1/{by_project_id}").json()["name"] == tuned_job["name"]

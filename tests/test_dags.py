@@ -1,0 +1,96 @@
+"""Every Dag as Airflow's own parser sees it."""
+
+import shutil
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from tests.conftest import PROJECT
+
+from gemini_tuning.settings import INCLUDE_VARIABLE
+
+STAGES = ["validate", "upload", "submit", "wait", "smoke_test", "summary"]
+
+
+def parse():
+    return DagBag(PROJECT / "dags", bundle_name="dags-folder")
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return parse()
+
+
+def test_every_dag_file_imports_without_error(bag):
+    assert bag.import_errors == {}
+    assert {"tune_support_replies", "tune_on_demand"} <= set(bag.dags)
+
+
+def test_every_pipeline_is_a_dag_with_all_stages_in_a_row(bag):
+    for dag_id, dag in bag.dags.items():
+        if dag_id != "tune_on_demand":
+            assert [task.task_id for task in dag.topological_sort()] == STAGES
+
+
+def test_every_dag_is_documented_owned_and_bounded(bag):
+    for dag in bag.dags.values():
+        assert dag.doc_md
+        assert dag.tags
+        assert dag.owner not in {"", "airflow"}
+        assert dag.catchup is False
+        assert dag.max_active_runs <= 4
+
+
+def test_submitting_is_never_retried_and_everything_else_is(bag):
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert task.retries == (0 if task.task_id in {"submit", "configure"} else 2), task.task_id
+
+
+def test_every_field_of_the_form_is_explained_and_may_be_sent_as_it_stands(bag):
+    params = bag.dags["tune_on_demand"].params
+    for name in params:
+        field = params.get_param(name)
+        assert field.description, name
+        assert field.schema["section"], name
+        assert field.schema["title"], name
+        if field.schema["type"] == "string":
+            assert field.value != "", f"{name}: an empty required text disables the trigger button"
+
+
+def test_waiting_is_deferred_or_rescheduled_as_the_pipeline_says(include):
+    path = include / "pipelines" / "support_replies.yaml"
+    path.write_text(path.read_text().replace("wait:\n", "wait:\n  mode: reschedule\n"))
+    waiting = parse().dags["tune_support_replies"].get_task("wait")
+    assert (waiting.deferrable, waiting.mode) == (False, "reschedule")
+
+
+def test_a_broken_pipeline_is_one_clear_import_error_of_its_own_file(include):
+    folder = include / "pipelines"
+    (folder / "broken.yaml").write_text((folder / "support_replies.yaml").read_text().replace("bucket:", "buckett:"))
+    bag = parse()
+    assert "tune_support_replies" in bag.dags
+    ((file, error),) = bag.import_errors.items()
+    assert file.endswith("dags/broken_pipelines.py"), "an import error takes down every Dag of its file"
+    assert "broken.yaml" in error
+    assert "unknown field 'buckett'; did you mean 'bucket'?" in error
+
+
+def test_a_schedule_and_notifications_reach_the_dag(include):
+    path = include / "pipelines" / "support_replies.yaml"
+    path.write_text(path.read_text() + "schedule: 0 6 * * 1\nnotifications: {email: [a@b.c], when: [failure]}\n")
+    dag = parse().dags["tune_support_replies"]
+    assert dag.schedule == "0 6 * * 1"
+    assert dag.on_failure_callback.to == ["a@b.c"]
+    assert dag.on_success_callback is None
+
+
+def test_an_installation_without_suites_still_parses(include):
+    shutil.rmtree(include / "smoke_tests")
+    assert parse().import_errors == {}
+
+
+def test_the_include_folder_can_lie_elsewhere(include, monkeypatch):
+    for path in (include / "pipelines").iterdir():
+        path.unlink()
+    monkeypatch.setenv(INCLUDE_VARIABLE, str(include))
+    assert set(parse().dags) == {"tune_on_demand"}

@@ -1,0 +1,86 @@
+"""The lock is whole and consistent, for every Python the project supports; read off the installed environment."""
+
+import re
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from tests.conftest import PROJECT
+
+PYTHONS = ["3.11", "3.12"]
+
+
+def environment(python):
+    return {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux", "extra": ""}
+
+
+def requirements(name):
+    lines = (PROJECT / name).read_text().splitlines()
+    return [Requirement(text) for line in lines if (text := line.split(" #")[0].strip()) and not text.startswith("#")]
+
+
+def pins(name, python):
+    """Return the version the lock gives each package on this Python."""
+    found = [pin for pin in requirements(name) if not pin.marker or pin.marker.evaluate(environment(python))]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in found}
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_line_is_one_exact_pin(name):
+    for pin in requirements(name):
+        assert re.fullmatch(r"==[\w.+!]+", str(pin.specifier)), pin
+        assert pin.url is None
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("chosen", "lock"), [("requirements.txt", "requirements.lock")])
+def test_what_we_chose_is_locked_within_its_bounds(chosen, lock, python):
+    locked = pins(lock, python)
+    for requirement in requirements(chosen):
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)], prereleases=True), (
+            requirement
+        )
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_dependency_of_every_pin_is_locked_within_its_bounds(python):
+    """The installed packages' own metadata, evaluated for each Python: nothing is missing, nothing contradicts."""
+    locked = pins("requirements.lock", python)
+    wanted = [(Requirement(line).name, extra) for line in locked for extra in [""]]
+    wanted += [
+        (requirement.name, extra) for requirement in requirements("requirements.txt") for extra in requirement.extras
+    ]
+    seen = set()
+    while wanted:
+        name, extra = wanted.pop()
+        if (canonicalize_name(name), extra) in seen:
+            continue
+        seen.add((canonicalize_name(name), extra))
+        for line in installed_requirements(name):
+            needed = Requirement(line)
+            if needed.marker and not needed.marker.evaluate({**environment(python), "extra": extra}):
+                continue
+            version = locked.get(canonicalize_name(needed.name))
+            assert version, f"{name} needs {needed}, which the lock lacks on Python {python}"
+            assert needed.specifier.contains(version, prereleases=True), (
+                f"{name} needs {needed}, the lock has {version}"
+            )
+            wanted += [(needed.name, inner) for inner in ["", *needed.extras]]
+
+
+def installed_requirements(name):
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []  # locked for another platform or Python
+
+
+def test_what_is_installed_is_what_is_locked():
+    python = "3.11"
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        for name, version in pins(lock, python).items():
+            try:
+                assert metadata.version(name) == version, name
+            except metadata.PackageNotFoundError:
+                assert name in {"async-timeout", "gcloud-aio-auth", "gcloud-aio-bigquery"}, f"{name} is not installed"
