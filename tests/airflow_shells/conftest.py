@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -35,3 +36,11 @@ def dataset(data_root):
     (data_root / "train.jsonl").write_text("\n".join([*lines, example_line(str(data_root), "A path.")]) + "\n")
     (data_root / "validation.jsonl").write_text(example_line("Where is the golden paint?", "On shelf golden-1.") + "\n")
     return data_root
+
+
+@pytest.fixture
+def unused_port():
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

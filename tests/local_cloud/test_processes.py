@@ -96,6 +96,18 @@ def test_a_job_being_cancelled_at_a_restart_ends_cancelled(tmp_path: Path) -> No
         assert (job["state"], job["error"]["code"]) == ("JOB_STATE_CANCELLED", 1)
 
 
+def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
+    with running_local_cloud(tmp_path, concurrent_jobs=1, pending_seconds=0) as cloud, cloud.http() as client:
+        first = create(cloud, client, ENDLESS)
+        wait_for_job(client, first, "JOB_STATE_RUNNING")
+        second, third = create(cloud, client, ENDLESS), create(cloud, client, 1)
+        client.post(f"/v1/{second}:cancel")
+        assert wait_for_job(client, second)["state"] == "JOB_STATE_CANCELLED"
+        assert client.get(f"/v1/{third}").json()["state"] == "JOB_STATE_PENDING"
+        client.post(f"/v1/{first}:cancel")
+        assert wait_for_job(client, third)["state"] == "JOB_STATE_SUCCEEDED"
+
+
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], LocalCloud, list[int]]]:
     """A local cloud in the middle of a job, with the pids of all its children."""

@@ -149,6 +149,7 @@ def test_an_unknown_resource_or_method_has_the_same_shape(
         ({"pageSize": "x"}, "page_size"),
         ({"pageSize": "-1"}, "page_size"),
         ({"pageToken": "x"}, "Invalid page token"),
+        ({"pageToken": "YmVmb3JlOjk5OTk5OTk5OTk5OTk5OTk5OTk5"}, "Invalid page token"),  # before:99999999999999999999
         ({"filter": "labels"}, "Invalid list filter: labels"),
         ({"filter": 'state="A" OR state="B"'}, "Invalid list filter"),
     ],

@@ -50,7 +50,7 @@ class SmokeTestOperator(GeminiTuningOperator):
         self._log(report)
         if not report.passed:
             context["ti"].xcom_push(FAILED_REPORT_KEY, report.to_json())
-            failed = "; ".join(result.verdict() for result in report.results if not result.passed)
+            failed = "; ".join(result.verdict().rstrip(".") for result in report.results if not result.passed)
             raise SmokeTestFailedError(f"{report.headline()}. {failed}. The model is kept, and not to be used.")
         return report.to_json()
 

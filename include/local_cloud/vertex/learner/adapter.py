@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RANK_PER_ADAPTER_SIZE = 8
 CLOSED = -9.0
 """Pointer bias of an untrained adapter."""
+RELUCTANCE = -6.0
+ATT=1.0
 _LIMIT = 40.0
 
 
@@ -92,7 +94,7 @@ class Adapter:
         source_rows = drop(self.source.rows(source.keys), self.source.unknown, 1)
         prompt = prompt_weights @ self.prompt.weights[prompt_rows]
         words = self.source.weights[source_rows].sum(axis=1)
-        return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words))
+        return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source))
 
     def probabilities(
         self, question: Question, prefix_keys: Keys, matches: Floats, drop: Drop = keep_all
@@ -104,17 +106,23 @@ class Adapter:
         written, query, look = _thirds(prefix)
         attention = np.exp(np.clip(look @ question.seen.T, -_LIMIT, _LIMIT))
         attention /= 1.0 + attention.sum(axis=1, keepdims=True)
+        attention *= ATT
         gate, shift = 1.0 + question.prompt[:rank], question.prompt[rank:]
         hidden = written * gate + shift + attention @ question.values
         logits = np.concatenate([
             self.base_logits + self.bias + hidden @ self.output.T,
             np.full((len(rows), 1), self.rest_logit + self.scalars[0], np.float32),
-            query @ question.keys.T + self._follow(query, matches) + (self.scalars[1] + CLOSED),
+            query @ question.keys.T + self._follow(query, matches) + question.reluctance + (self.scalars[1] + CLOSED),
         ], axis=1)  # fmt: skip
         logits -= logits.max(axis=1, keepdims=True)
         probabilities = np.exp(np.maximum(logits, -_LIMIT))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         return Steps(rows, prefix, attention, hidden, probabilities)
+
+    def _reluctance(self, source: Source) -> Floats:
+        """Words that the adapter can write itself are better not copied: else it would learn to write them only
+        where the prompt says them first."""
+        return np.array([RELUCTANCE if token in self.index else 0.0 for token in source.tokens], np.float32)
 
     def _follow(self, query: Floats, matches: Floats) -> Floats:
         weights = query @ self.match.T + self.scalars[2:]
@@ -159,6 +167,7 @@ class Question:
     keys: Floats
     seen: Floats
     values: Floats
+    reluctance: Floats
 
 
 @dataclass(frozen=True)

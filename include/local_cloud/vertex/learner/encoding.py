@@ -19,6 +19,8 @@ TARGET_TOKENS = 512
 OUTPUT_TOKENS = 8_000
 """Words of the training answers, beyond the base vocabulary, that the adapter learns as such; others are spelled."""
 
+_SELDOM = 0.1
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -35,15 +37,16 @@ class Encoded:
 
 
 def output_tokens(turns: Sequence[tuple[Context, str]]) -> list[str]:
-    """Tokens that the adapter learns to write: all that the answers hold, except what is only ever copied once."""
+    """Tokens that the adapter learns to write: all that the answers hold, except those that (nearly) always stand in
+    the context too and are copied from there, such as names and numbers."""
     counts: Counter[str] = Counter()
-    written: set[str] = set()
+    written: Counter[str] = Counter()
     for context, text in turns:
         source = {token for _, turn in context.turns for token in tokens_of(turn)}
         tokens = set(tokens_of(text))
         counts.update(tokens)
         written.update(tokens - source)
-    kept = [token for token, count in counts.most_common() if token in written or count > 2]
+    kept = [token for token, count in counts.most_common() if written[token] > count * _SELDOM]
     return [END_OF_TURN, *(token for token in kept[:OUTPUT_TOKENS] if token != END_OF_TURN)]
 
 

@@ -27,6 +27,7 @@ _START = "<start>"
 PREFIX_WEIGHTS = np.array([1.0] * 6 + [0.5] * _HEAD + [0.5 * 0.88**age for age in range(_RECENT)], np.float32)
 """Weight of each feature of :func:`prefix_keys`: n-grams and single recent tokens, then a fading bag."""
 SOURCE_FEATURES = 9
+IDENT=True
 MATCHES = 4
 """Numbers that say how a source word relates to the answer so far; see :meth:`Source.matches`."""
 
@@ -168,5 +169,7 @@ def _source_features(tokens: list[str], place: str) -> list[tuple[str, list[str]
             f"is {token}", f"shape {own}", f"{case} {known}", f"after {before}", f"before {after}",
             f"between {before} {after}", f"after two {second} {before}", f"place {place}", f"tail {token[-3:]} {case}",
         ]  # fmt: skip
+        features[0] = features[0] if IDENT else "x"
+        features[8] = features[8] if IDENT else "x"
         found.append((token, features))
     return found

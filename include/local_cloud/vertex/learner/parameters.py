@@ -13,6 +13,7 @@ Rows = NDArray[np.intp]
 
 WD=0.0
 SHARED=0
+SH=('prefix','prompt','source')
 class FeatureTable:
     """A row of weights for each known feature; an unknown feature has a last row that stays zero."""
 
@@ -70,7 +71,7 @@ class Adam:
         """Changes the weights in place. ``updates`` counts the batches so far, this one included."""
         if name not in self.first:
             self.first[name], self.second[name] = np.zeros_like(weights), np.zeros_like(weights)
-        if rows is not None and SHARED:
+        if name in SH and SHARED:
             self.second[name].flat[0] = 0.99*self.second[name].flat[0] + 0.01 * ((gradient * gradient).mean())
             spread = np.sqrt(self.second[name].flat[0] / (1 - 0.99**self.updates))
             weights[rows] -= np.float32(rate*SHARED) * np.clip(gradient / (spread + np.float32(1e-8)), -20, 20)
