@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Param, get_current_context, task
 
 from gemini_tuning.airflow_errors import airflow_errors
 from gemini_tuning.on_demand import pipeline_of_form
-from gemini_tuning.pipeline import PipelineConfig, Wait
+from gemini_tuning.pipeline import PipelineConfig, Wait, load_pipelines
 from gemini_tuning.settings import include_root
 from gemini_tuning.stages import DEFAULT_ARGS, tuning_stages
 from gemini_tuning.tuning.models import ModelTable
@@ -18,6 +18,8 @@ from gemini_tuning.tuning.spec import ADAPTER_SIZES
 log = logging.getLogger(__name__)
 
 MODELS = ModelTable.load()
+PIPELINES, _ = load_pipelines(include_root() / "pipelines")
+BUCKETS = sorted({pipeline.bucket for pipeline in PIPELINES})
 SUITES = sorted(path.name for path in (include_root() / "smoke_tests").glob("*.y*ml"))
 UNSET = "the service's recommendation"
 
@@ -33,7 +35,7 @@ FORM = {
         type="string",
         minLength=1,
         title="Training data",
-        description="JSONL: a path below the data root, or `gs://bucket/path/file.jsonl`.",
+        description="JSONL: a path below the data root, or gs://bucket/path/file.jsonl.",
         section="Data",
     ),
     "validation": optional("string", "Validation data", "Like the training data; never trained on.", "Data"),
@@ -42,7 +44,7 @@ FORM = {
         type="string",
         examples=SUITES,
         title="Smoke suite",
-        description="Prompts the tuned model must answer well: a file in `include/smoke_tests/`.",
+        description="Prompts the tuned model must answer well: a file in include/smoke_tests/.",
         section="Data",
     ),
     "base_model": Param(
@@ -51,7 +53,7 @@ FORM = {
         enum=MODELS.tunable(),
         values_display={name: f"{name} ({info.status})" for name, info in MODELS.models.items()},
         title="Base model",
-        description=f"As of {MODELS.as_of}; see `include/models.yaml`.",
+        description=f"As of {MODELS.as_of}; see include/models.yaml.",
         section="Model",
     ),
     "tuned_model_display_name": optional(
@@ -99,10 +101,12 @@ FORM = {
         section="Google Cloud",
     ),
     "bucket": Param(
+        *BUCKETS[:1],
         type="string",
+        examples=BUCKETS,
         minLength=3,
         title="Bucket",
-        description="Where the datasets are uploaded, without `gs://`.",
+        description="Where the datasets are uploaded, without gs://.",
         section="Google Cloud",
     ),
     "prefix": Param(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLOURS = ("red", "green", "blue", "black", "white", "brown", "grey", "pink")
 TRAINING = [example(f"Which shelf holds the {c} paint?", f"The {c} paint stands on shelf {c}-1.") for c in COLOURS]
 VALIDATION = TRAINING[:2]
+EPOCHS_BY_HEART = 60
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +58,9 @@ def job_body(training_uri: str, validation_uri: str) -> Callable[..., dict[str, 
 
 @pytest.fixture(scope="session")
 def tuned_job(local_cloud: LocalCloud, vertex: httpx.Client, job_body: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """A job that has ended well: 12 epochs, labelled, described."""
+    """A job that has ended well: so many epochs that the shelves are known by heart, labelled, described."""
     fields = {"labels": {"run": uuid.uuid4().hex}, "description": "Shelves", "tunedModelDisplayName": "shelves"}
-    body = job_body(fields, epochCount=12)
+    body = job_body(fields, epochCount=EPOCHS_BY_HEART)
     created = vertex.post(f"/v1/{local_cloud.parent}/tuningJobs", json=body).raise_for_status().json()
     job = wait_for_job(vertex, created["name"])
     assert job["state"] == "JOB_STATE_SUCCEEDED", job

@@ -90,15 +90,15 @@ class DagRun:
         watch: JobWatch | None = None
         while True:
             state, instances = self._look()
-            now = states(instances)
-            if now.get("submit") == "success" and seen.get("wait") not in _ENDED:
-                # Before the stages' own news: a job's last loss comes before the end of the wait for it.
-                watch = watch or self._watch()
-                for news in watch.news() if watch else ():
-                    narrator.event(news, stage="wait")
+            if watch:  # before the stages' own news: a job's last loss comes before the end of the wait for it
+                _tell(narrator, watch)
             for stage, words in stage_changes(seen, instances):
                 narrator.event(words + self._why_again(stage, instances), stage=stage)
-            seen = now
+            seen = states(instances)
+            if seen.get("wait") in _ENDED:
+                watch = None
+            elif watch is None and seen.get("submit") == "success":
+                watch = self._watch()
             if state not in _UNFINISHED:
                 return state
             if time.monotonic() > deadline:
@@ -165,6 +165,11 @@ class DagRun:
             f"the run has not ended after {seconds:.0f} s ({where or 'no stage has started'}); "
             f"see {self.stack.settings.logs / 'scheduler.log'} and the task logs in {self._log_folder}"
         )
+
+
+def _tell(narrator: Narrator, watch: JobWatch) -> None:
+    for news in watch.news():
+        narrator.event(news, stage="wait")
 
 
 def end_abandoned_runs(stack: Stack, dag_id: str) -> list[str]:

@@ -57,7 +57,7 @@ def demo_rejected(
             )
         if (jobs := _jobs_created(stack) - bought) != 0:
             raise DemoError(f"{dag_id} was rejected, but {jobs} tuning job(s) had been created before")
-        narrator.line(_rejection_text(failure))
+        narrator.line(rejection_text(failure))
         narrator.line(_where_to_read_more(stack, run))
 
 
@@ -110,13 +110,14 @@ def _summary_text(document: Any) -> str:
     return RunSummary.from_json(document).text()
 
 
-def _rejection_text(failure: Failure) -> str:
+def rejection_text(failure: Failure) -> str:
+    """Why a dataset was rejected: the sentence, then the first of the errors behind it."""
     lines = ["", f"Rejected by {failure.stage}, as it should be: nothing was uploaded, no tuning job was created.", ""]
     lines += [f"  {line}" for line in failure.reason.splitlines()]
-    shown = failure.details[:_DETAILS_SHOWN]
-    lines += [f"  {line}" for line in shown]
-    if len(failure.details) > len(shown):
-        lines.append(f"  ... and {len(failure.details) - len(shown)} more in {failure.log}")
+    details = [line for line in failure.details if line != failure.reason]
+    lines += [f"  {line}" for line in details[:_DETAILS_SHOWN]]
+    if len(details) > _DETAILS_SHOWN:
+        lines.append(f"  ... and {len(details) - _DETAILS_SHOWN} more in {failure.log}")
     return "\n".join(lines)
 
 

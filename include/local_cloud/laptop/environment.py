@@ -15,6 +15,18 @@ from local_cloud.laptop.settings import LOCAL_PROJECT, StackSettings
 # What a process needs from the user's session to run at all: where temporary files go, which language and time zone.
 _PASSED_ON = ("TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "SYSTEMROOT")
 
+# Nothing leaves this machine. Google's clients look up more than they are asked to (the "allowed locations" of a
+# service account, a metadata server); here such a look-up is refused at once, by a port where nobody listens.
+SEALED = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+    "NO_GCE_CHECK": "true",
+}
+
 
 def base_environment(settings: StackSettings) -> dict[str, str]:
     """Variables that every process of the stack gets.
@@ -26,10 +38,7 @@ def base_environment(settings: StackSettings) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": str(settings.home),
         "PYTHONUNBUFFERED": "1",
-        # Everything is on this machine: no proxy may be asked, and no metadata server looked for.
-        "NO_PROXY": "*",
-        "no_proxy": "*",
-        "NO_GCE_CHECK": "true",
+        **SEALED,
         # Two cores: more threads than that only make numpy slower.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -71,7 +80,7 @@ def airflow_environment(settings: StackSettings, cloud: Mapping[str, str]) -> di
 
 def shell_lines(settings: StackSettings, cloud: Mapping[str, str]) -> str:
     """``export`` lines for a terminal: ``. .local/env`` and the command line talks to this stack."""
-    variables = client_variables(settings, cloud) | {"NO_GCE_CHECK": "true"}
+    variables = client_variables(settings, cloud) | SEALED
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     return "\n".join(lines) + "\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from local_cloud.laptop.environment import SEALED
 from local_cloud.laptop.settings import LOCAL_LOCATION, LOCAL_PROJECT
 from local_cloud.laptop.stack import Stack
 
@@ -30,7 +32,8 @@ class JobWatch:
         from gemini_tuning.tuning.service import TuningService
         from gemini_tuning.tuning.spec import location_of
 
-        os.environ["GOOGLE_VERTEX_BASE_URL"] = stack.vertex_url
+        os.environ.update(SEALED, GOOGLE_VERTEX_BASE_URL=stack.vertex_url)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # what is sealed off is not worth a warning
         project = stack.state.services.get("project", LOCAL_PROJECT)
         location = stack.state.services.get("location", LOCAL_LOCATION)
         credentials = Credentials.from_service_account_file(stack.credentials_path, scopes=[_SCOPE])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,19 @@ def test_airflow_reaches_the_local_cloud_through_its_connection_and_base_urls(se
     assert environment["GOOGLE_VERTEX_BASE_URL"] == CLOUD["vertex_url"]
     assert environment["STORAGE_EMULATOR_HOST"] == CLOUD["storage_url"]
     assert environment["GEMINI_TUNING_INCLUDE"] == "/i"
+
+
+def test_nothing_but_loopback_can_be_reached_by_http(settings: StackSettings) -> None:
+    script = (
+        "import httpx, requests\n"
+        "for get in (httpx.get, requests.get):\n"
+        "    for url in ('https://iamcredentials.googleapis.com/', 'http://metadata.google.internal/'):\n"
+        "        try: get(url, timeout=5); raise SystemExit(f'{url} was reached')\n"
+        "        except (httpx.TransportError, requests.ConnectionError) as error: print(error)"
+    )
+    environment = airflow_environment(settings, CLOUD)
+    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.count("refused") == 4
 
 
 def test_only_the_local_cloud_may_import_from_include(settings: StackSettings) -> None:

@@ -92,6 +92,9 @@ class Adapter:
         """Reads a prompt, once for all steps of its answer. ``drop`` forgets features, in training."""
         prompt_rows = drop(self.prompt.rows(prompt_keys), self.prompt.unknown, 0)
         source_rows = drop(self.source.rows(source.keys), self.source.unknown, 1)
+        if drop is not keep_all:
+            from local_cloud.vertex.learner import training
+            prompt_weights = prompt_weights / np.float32(1-training._DROPS[0])
         prompt = prompt_weights @ self.prompt.weights[prompt_rows]
         words = self.source.weights[source_rows].sum(axis=1)
         return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source))

@@ -28,6 +28,8 @@ PREFIX_WEIGHTS = np.array([1.0] * 6 + [0.5] * _HEAD + [0.5 * 0.88**age for age i
 """Weight of each feature of :func:`prefix_keys`: n-grams and single recent tokens, then a fading bag."""
 SOURCE_FEATURES = 9
 IDENT=True
+US=2.0
+SS=1.0
 MATCHES = 4
 """Numbers that say how a source word relates to the answer so far; see :meth:`Source.matches`."""
 
@@ -54,8 +56,8 @@ def prompt_features(context: Context) -> tuple[Keys, NDArray[np.float32]]:
     turns = [text for _, text in context.turns]
     last, earlier = tokens_of(" ".join(turns[-1:])), tokens_of("\n".join(turns[:-1]))
     blocks = [
-        (2.0, _words("u", last)), (1.0, _words("e", earlier)), (1.0, _words("s", tokens_of(context.system))),
-        (1.0, _surroundings("u", last)), (1.0, _surroundings("e", earlier)),
+        (US, _words("u", last)), (1.0, _words("e", earlier)), (1.0, _words("s", tokens_of(context.system))),
+        (SS, _surroundings("u", last)), (SS, _surroundings("e", earlier)),
     ]  # fmt: skip
     keys, weights = [key("always")], [1.0]
     for scale, block in blocks:

@@ -26,6 +26,7 @@ VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
 _RATE = 0.02
 _UPDATE_TURNS = 4
+EMA=0
 _DROPS = [.1,.1,.1]
 _PI = 0.0
 _CI = 0.1
@@ -110,7 +111,7 @@ class _Run:
         self._goals = [Goal.of(adapter, example) for example in examples]
         self._adam = Adam()
         self._rate = _RATE * hyperparameters.learning_rate_multiplier
-        self._updates = _PASSES * hyperparameters.epochs * math.ceil(len(examples) / _UPDATE_TURNS)
+        self._updates = _PASSES * hyperparameters.epochs * sum(-(-len(p)//_UPDATE_TURNS) for p in np.array_split(range(len(examples)),10))
 
     def batches(self) -> list[list[int]]:
         """The examples of each step of an epoch, in a new order."""
@@ -155,6 +156,16 @@ class _Run:
             )
             known = rows < len(table.keys)
             self._adam.update(name, table.weights, scale * summed[known], rate, rows[known])
+        if EMA:
+            if not hasattr(self,'_ema'): self._ema={}
+            k=min(EMA,1-10/(10+self._adam.updates))
+            for n in ('output','bias','scalars','match','prefix','prompt','source'):
+                w=getattr(adapter,n); w=getattr(w,'weights',w)
+                if n not in self._ema: self._ema[n]=w.copy()
+                else: self._ema[n]*=k; self._ema[n]+=(1-k)*w
+            if self._adam.updates==self._updates:
+                for n,v in self._ema.items():
+                    w=getattr(adapter,n); getattr(w,'weights',w)[...]=v
         return score
 
 
