@@ -102,6 +102,9 @@ def test_a_job_is_listed_shown_measured_asked_and_tested(capsys, google, tmp_pat
         suite.write_text(f"tests: [{{prompt: hello, assert: [{{type: contains, value: '{value}'}}]}}]")
         assert run(capsys, "smoke", suite, "--endpoint", endpoint)[0] == expected
 
+    status, _, err = run(capsys, "ask", endpoint, "hello", "--temperature", 9)
+    assert status == 2
+    assert "'temperature'" in err
     status, _, err = run(capsys, "jobs", "cancel", "9")
     assert status == 2
     assert "projects/P/locations/L/tuningJobs/ID" in err

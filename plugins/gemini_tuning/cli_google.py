@@ -102,10 +102,7 @@ def _metrics(parsed: argparse.Namespace, show: Show) -> int:
 
 def _ask(parsed: argparse.Namespace, show: Show) -> int:
     fields = {name: getattr(parsed, name) for name in GenerationSettings.model_fields}
-    try:
-        settings = GenerationSettings(**fields)
-    except ValueError as error:
-        raise ConfigError(" ".join(str(error).split())) from None
+    settings = GenerationSettings.from_json(fields)
     answer = _endpoint(parsed).ask(parsed.prompt, settings)
     show(parsed, answer._asdict(), answer.text if answer.text is not None else f"no answer: {answer.finish_reason}")
     return 0 if answer.text is not None else 1

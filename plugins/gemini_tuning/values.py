@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gemini_tuning.errors import ConfigError
+from gemini_tuning.explain import explain
 
 
 class Value(BaseModel):
@@ -18,8 +21,11 @@ class Value(BaseModel):
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
-        """Read back what ``to_json`` wrote.
+        """Read what ``to_json`` wrote, or what somebody wrote by hand.
 
-        :raises pydantic.ValidationError: when the document is of another shape.
+        :raises ConfigError: when the document is of another shape; names every field and reason.
         """
-        return cls.model_validate(document)
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(f"{cls.__name__}: {explain(error, cls)}.") from None

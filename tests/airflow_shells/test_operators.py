@@ -54,6 +54,7 @@ class TestValidate:
             ({"train": "gone.jsonl"}, "gone.jsonl: no such file"),
             ({"base_model": "gemini-1.5-flash-002"}, "was retired on 2025-09-24"),
             ({"hyperparameters": {"adapter_size": 32}}, "adapter size 32 is not supported"),
+            ({"hyperparameters": {"epoch": 3}}, "unknown field 'epoch'; did you mean 'epochs'?"),
             ({"smoke_suite": "gone.yaml"}, "gone.yaml does not exist"),
             ({"gcp_conn_id": "nowhere", "train": "gs://b/o.jsonl"}, "no connection 'nowhere'"),
         ],

@@ -24,7 +24,7 @@ def demo(settings: StackSettings, dag_id: str, conf: Mapping[str, Any] | None, *
     :raises StackError: the stack could not be started, or broke.
     """
     narrator = Narrator()
-    with _stack(settings, dag_id, narrator) as stack:
+    with stack_for(settings, dag_id, narrator) as stack:
         run, state = _run(stack, narrator, dag_id, conf, seconds=seconds)
         if state != "success":
             failure = run.failure()
@@ -44,7 +44,7 @@ def demo_rejected(
     :raises DemoError: it was not rejected, or by another stage, or a tuning job was created.
     """
     narrator = Narrator()
-    with _stack(settings, dag_id, narrator) as stack:
+    with stack_for(settings, dag_id, narrator) as stack:
         bought = _jobs_created(stack)
         run, state = _run(stack, narrator, dag_id, conf, seconds=seconds)
         if state == "success":
@@ -62,7 +62,7 @@ def demo_rejected(
 
 
 @contextlib.contextmanager
-def _stack(settings: StackSettings, dag_id: str, narrator: Narrator) -> Iterator[Stack]:
+def stack_for(settings: StackSettings, dag_id: str, narrator: Narrator) -> Iterator[Stack]:
     """The stack that `make up` left running, or one for the time of the demo."""
     running = attach(settings)
     if running is not None and running.state.detached:

@@ -80,7 +80,9 @@ def airflow_environment(settings: StackSettings, cloud: Mapping[str, str]) -> di
 
 def shell_lines(settings: StackSettings, cloud: Mapping[str, str]) -> str:
     """``export`` lines for a terminal: ``. .local/env`` and the command line talks to this stack."""
-    variables = client_variables(settings, cloud) | SEALED
+    variables = client_variables(settings, cloud) | {"NO_GCE_CHECK": "true"}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    # The shell stays able to reach the world; a proxy of its owner's must not be asked for what is on this machine.
+    lines += [f'export {name}="127.0.0.1,localhost${{{name}:+,${name}}}"' for name in ("NO_PROXY", "no_proxy")]
     lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     return "\n".join(lines) + "\n"

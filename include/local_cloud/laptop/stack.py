@@ -29,6 +29,8 @@ from local_cloud.laptop.supervisor import StackError
 
 log = logging.getLogger(__name__)
 
+SUPERVISE = ("-m", "local_cloud.laptop", "supervise")
+
 _POLL = 0.1
 _STOP_SECONDS = 30.0
 
@@ -153,7 +155,7 @@ def _launch(settings: StackSettings) -> subprocess.Popen[bytes]:
         )
     make_private_folder(settings.state_dir)
     settings.logs.mkdir(exist_ok=True)
-    argv = [sys.executable, "-m", "local_cloud.laptop", "supervise", settings.to_json()]
+    argv = [sys.executable, *SUPERVISE, settings.to_json()]
     with (settings.logs / "supervisor.log").open("wb") as output:
         return subprocess.Popen(
             argv,

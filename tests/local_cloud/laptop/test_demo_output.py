@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from gemini_tuning.tuning.metrics import TRAIN_LOSS, VALIDATION_LOSS, Metrics, Point
 from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.states import JobState
-
 from local_cloud.laptop.cli import main
 from local_cloud.laptop.dag_run import Failure
 from local_cloud.laptop.demo import rejection_text

@@ -94,8 +94,12 @@ def test_only_the_local_cloud_may_import_from_include(settings: StackSettings) -
 def test_a_shell_that_reads_the_lines_has_the_variables(settings: StackSettings, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text(shell_lines(settings, CLOUD))
-    script = f'. {file}; printf "%s\\n" "$AIRFLOW_HOME" "$GOOGLE_APPLICATION_CREDENTIALS" "$PATH"'
-    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": "/bin"})
-    home, credentials, path = said.stdout.splitlines()
+    script = (
+        f'. {file}; printf "%s\\n" "$AIRFLOW_HOME" "$GOOGLE_APPLICATION_CREDENTIALS" "$NO_PROXY" "$HTTPS_PROXY" "$PATH"'
+    )
+    own = {"PATH": "/bin", "HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "intranet"}
+    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env=own)
+    home, credentials, direct, proxy, path = said.stdout.splitlines()
     assert (home, credentials) == (str(settings.airflow_home), CLOUD["credentials_path"])
+    assert (direct, proxy) == ("127.0.0.1,localhost,intranet", "http://proxy:3128")
     assert path.endswith(":/bin")

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import os
-import socket
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from local_cloud.laptop import StackError, StackSettings, attach, running_stack, start_detached, stop
+from local_cloud.laptop import StackError, StackSettings, airflow_home, attach, running_stack, start_detached, stop
 from local_cloud.laptop.dag_run import DagRun, DemoError, end_abandoned_runs
+from local_cloud.laptop.demo import stack_for
 from local_cloud.laptop.narrator import Narrator
-from local_cloud.laptop.processes import marked
+from local_cloud.laptop.processes import end_marked, marked
 from local_cloud.laptop.settings import PROJECT_ROOT
 from local_cloud.laptop.state import hold_lock
 
@@ -79,6 +81,7 @@ def test_a_stack_runs_dags_listens_on_loopback_only_and_leaves_nothing(
     narrator = Narrator()
     with running_stack(settings) as stack:
         assert _listening(settings) == {"127.0.0.1"}
+        assert stat.S_IMODE(settings.env_file.stat().st_mode) == 0o600
         assert httpx.get(f"{stack.airflow_url}/api/v2/dags", trust_env=False).status_code == httpx.codes.UNAUTHORIZED
         assert httpx.get(f"{stack.storage_url}/storage/v1/b/stack-test", trust_env=False).is_success
         assert httpx.get(f"{stack.vertex_url}/_local/counters", trust_env=False).json()["tuning_jobs_created"] == 0
@@ -129,23 +132,56 @@ def test_stopping_what_is_not_running_does_no_harm(tmp_path: Path) -> None:
     assert not stop(settings)
 
 
-def test_a_detached_stack_is_found_and_stopped_from_elsewhere(settings: StackSettings) -> None:
-    said: list[str] = []
-    try:
-        stack = start_detached(settings, on_progress=said.append)
-        assert said[-1].startswith("starting Airflow")
-        found = attach(settings)
-        assert found
-        assert found.state == stack.state
-        assert found.state.detached
-        assert settings.env_file.stat().st_mode & 0o077 == 0
-    finally:
-        assert stop(settings)
-    assert marked(str(settings.state_dir)) == []
-    assert attach(settings) is None
-    assert not settings.env_file.exists()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", int(stack.airflow_url.rsplit(":", 1)[1])))  # the port is free again
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StackSettings]:
+    """Settings of a stack whose supervisor is real and whose components only sleep."""
+    monkeypatch.setattr("local_cloud.laptop.stack.SUPERVISE", (str(Path(__file__).with_name("supervised.py")), "whole"))
+    settings = StackSettings(root=tmp_path, state_dir=tmp_path / "state")
+    airflow_home.prepare(settings, port=1)
+    yield settings
+    end_marked(str(settings.state_dir), grace=0)
+
+
+def test_a_detached_stack_is_found_and_stopped_from_elsewhere(stand_in: StackSettings) -> None:
+    stack = start_detached(stand_in)
+    found = attach(stand_in)
+    assert found
+    assert found.state == stack.state
+    assert found.state.detached
+    assert stop(stand_in)
+    assert marked(str(stand_in.state_dir)) == []
+    assert attach(stand_in) is None
+    with pytest.raises(StackError, match="the stack was stopped"):
+        found.check()
+
+
+def test_the_demo_uses_the_stack_that_runs_already_and_leaves_it(
+    stand_in: StackSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = start_detached(stand_in)
+    with stack_for(stand_in, "tune_support_replies", Narrator()) as stack:
+        assert stack.state.supervisor == started.state.supervisor
+    assert attach(stand_in)
+    assert "Using the stack that is running already" in capsys.readouterr().out
+
+
+def test_the_demo_does_not_use_another_demos_stack(stand_in: StackSettings) -> None:
+    with (
+        running_stack(stand_in),
+        pytest.raises(StackError, match="another stack runs in"),
+        stack_for(stand_in, "tune_support_replies", Narrator()),
+    ):
+        pass
+    assert marked(str(stand_in.state_dir)) == []
+
+
+def test_a_killed_supervisor_is_noticed_and_its_left_overs_are_ended(stand_in: StackSettings) -> None:
+    with running_stack(stand_in) as stack:
+        os.kill(stack.state.supervisor, 9)
+        psutil.wait_procs([psutil.Process(stack.state.supervisor)], timeout=30)
+        with pytest.raises(StackError, match="ended from outside"):
+            stack.check()
+    assert marked(str(stand_in.state_dir)) == []
 
 
 def test_a_second_start_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ each unit of adapter size, plays the part that it plays in LoRA; the name is an 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +32,8 @@ RANK_PER_ADAPTER_SIZE = 8
 CLOSED = -9.0
 """Pointer bias of an untrained adapter."""
 RELUCTANCE = -6.0
-ATT=1.0
+"""Added to the pointer for words that the adapter can also write."""
 _LIMIT = 40.0
-
-
-Drop = Callable[["Rows", int], "Rows"]
-"""Takes rows of a table and the row of unknown features; returns the rows with some replaced by the latter."""
-
-
-def keep_all(rows: Rows, unknown: int, kind: int=0) -> Rows:
-    """Drops nothing."""
-    return rows
 
 
 class Adapter:
@@ -86,30 +76,21 @@ class Adapter:
         base = standard_base()
         return float(np.log(sum(np.exp(base.logprob(token)) for token in self.rest) or 1e-9))
 
-    def ask(
-        self, prompt_keys: Keys, prompt_weights: Floats, source: Source, drop: Drop = keep_all
-    ) -> Question:
-        """Reads a prompt, once for all steps of its answer. ``drop`` forgets features, in training."""
-        prompt_rows = drop(self.prompt.rows(prompt_keys), self.prompt.unknown, 0)
-        source_rows = drop(self.source.rows(source.keys), self.source.unknown, 1)
-        if drop is not keep_all:
-            from local_cloud.vertex.learner import training
-            prompt_weights = prompt_weights / np.float32(1-training._DROPS[0])
+    def ask(self, prompt_keys: Keys, prompt_weights: Floats, source: Source) -> Question:
+        """Reads a prompt, once for all steps of its answer."""
+        prompt_rows, source_rows = self.prompt.rows(prompt_keys), self.source.rows(source.keys)
         prompt = prompt_weights @ self.prompt.weights[prompt_rows]
         words = self.source.weights[source_rows].sum(axis=1)
         return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source))
 
-    def probabilities(
-        self, question: Question, prefix_keys: Keys, matches: Floats, drop: Drop = keep_all
-    ) -> Steps:
+    def probabilities(self, question: Question, prefix_keys: Keys, matches: Floats) -> Steps:
         """One row of probabilities per step over [words to write, all other base words, source words to copy]."""
         rank = self.rank
-        rows = drop(self.prefix.rows(prefix_keys), self.prefix.unknown, 2)
+        rows = self.prefix.rows(prefix_keys)
         prefix = PREFIX_WEIGHTS @ self.prefix.weights[rows]
         written, query, look = _thirds(prefix)
         attention = np.exp(np.clip(look @ question.seen.T, -_LIMIT, _LIMIT))
         attention /= 1.0 + attention.sum(axis=1, keepdims=True)
-        attention *= ATT
         gate, shift = 1.0 + question.prompt[:rank], question.prompt[rank:]
         hidden = written * gate + shift + attention @ question.values
         logits = np.concatenate([

@@ -27,9 +27,6 @@ _START = "<start>"
 PREFIX_WEIGHTS = np.array([1.0] * 6 + [0.5] * _HEAD + [0.5 * 0.88**age for age in range(_RECENT)], np.float32)
 """Weight of each feature of :func:`prefix_keys`: n-grams and single recent tokens, then a fading bag."""
 SOURCE_FEATURES = 9
-IDENT=True
-US=2.0
-SS=1.0
 MATCHES = 4
 """Numbers that say how a source word relates to the answer so far; see :meth:`Source.matches`."""
 
@@ -56,8 +53,8 @@ def prompt_features(context: Context) -> tuple[Keys, NDArray[np.float32]]:
     turns = [text for _, text in context.turns]
     last, earlier = tokens_of(" ".join(turns[-1:])), tokens_of("\n".join(turns[:-1]))
     blocks = [
-        (US, _words("u", last)), (1.0, _words("e", earlier)), (1.0, _words("s", tokens_of(context.system))),
-        (SS, _surroundings("u", last)), (SS, _surroundings("e", earlier)),
+        (2.0, _words("u", last)), (1.0, _words("e", earlier)), (1.0, _words("s", tokens_of(context.system))),
+        (1.0, _surroundings("u", last)), (1.0, _surroundings("e", earlier)), (0.7, _opening(last)),
     ]  # fmt: skip
     keys, weights = [key("always")], [1.0]
     for scale, block in blocks:
@@ -89,7 +86,20 @@ def _words(name: str, tokens: list[str]) -> dict[str, float]:
 
 
 def _surroundings(name: str, tokens: list[str]) -> dict[str, float]:
-    return {f"{name} {features[5]} {features[2].split()[0]}": 1.0 for _, features in _source_features(tokens, "")}
+    """Where names, numbers and other unusual words stand, whatever they are: is there something to copy?"""
+    block: dict[str, float] = {}
+    for _, features in _source_features(tokens, ""):
+        kind = features[2]
+        if not kind.startswith("plain known"):
+            for feature in (features[5], features[3], kind.split()[0]):
+                block[f"{name} {feature} {kind.split()[1][:1]}"] = 1.0
+    return block
+
+
+def _opening(tokens: list[str]) -> dict[str, float]:
+    """The first words, which often say what to do."""
+    plain = [token for token in tokens[:12] if token.strip() and token not in MARKERS][:2]
+    return {f"opening {' '.join(plain[:number])}": 1.0 for number in range(1, len(plain) + 1)}
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,5 @@ def _source_features(tokens: list[str], place: str) -> list[tuple[str, list[str]
             f"is {token}", f"shape {own}", f"{case} {known}", f"after {before}", f"before {after}",
             f"between {before} {after}", f"after two {second} {before}", f"place {place}", f"tail {token[-3:]} {case}",
         ]  # fmt: skip
-        features[0] = features[0] if IDENT else "x"
-        features[8] = features[8] if IDENT else "x"
         found.append((token, features))
     return found

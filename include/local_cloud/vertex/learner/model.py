@@ -104,9 +104,7 @@ class Model:
                     f"{path}: the model was tuned by another version of the local learner or of Python; tune it again"
                 )
             tables = [FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in _TABLES]
-            return cls(
-                Adapter(about["outputs"], *tables, arrays["output"], arrays["bias"], arrays["scalars"])
-            )
+            return cls(Adapter(about["outputs"], *tables, *(arrays[name] for name in _ARRAYS)))
 
 
 class _Writer:

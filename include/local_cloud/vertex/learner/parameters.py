@@ -11,9 +11,11 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 
-WD=0.0
-SHARED=0
-SH=('prefix','prompt','source')
+_KEEP_FIRST, _KEEP_SECOND = np.float32(0.9), np.float32(0.99)
+_STEEPEST = np.float32(20.0)
+_FLOOR = np.float32(1e-6)
+
+
 class FeatureTable:
     """A row of weights for each known feature; an unknown feature has a last row that stays zero."""
 
@@ -59,28 +61,29 @@ def sum_rows(rows: Rows, values: Floats) -> tuple[Rows, Floats]:
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba, 2015), applied to whole arrays or to the rows that a batch touched."""
+    """Adam (Kingma and Ba, 2015) for whole arrays and, for the few rows of a table that a batch touches, a form of it
+    without momentum and with one spread for the table: a rare feature must not move as far as a frequent one."""
 
     first: dict[str, Floats] = field(default_factory=dict)
     second: dict[str, Floats] = field(default_factory=dict)
     updates: int = 0
+    """Batches so far, the present one included; the caller counts."""
 
-    def update(
-        self, name: str, weights: Floats, gradient: Floats, rate: float, rows: Rows | None = None
-    ) -> None:
-        """Changes the weights in place. ``updates`` counts the batches so far, this one included."""
-        if name not in self.first:
-            self.first[name], self.second[name] = np.zeros_like(weights), np.zeros_like(weights)
-        if name in SH and SHARED:
-            self.second[name].flat[0] = 0.99*self.second[name].flat[0] + 0.01 * ((gradient * gradient).mean())
-            spread = np.sqrt(self.second[name].flat[0] / (1 - 0.99**self.updates))
-            weights[rows] -= np.float32(rate*SHARED) * np.clip(gradient / (spread + np.float32(1e-8)), -20, 20)
-            return
-        at = slice(None) if rows is None else rows
-        first = 0.9 * self.first[name][at] + 0.1 * gradient
-        second = 0.99 * self.second[name][at] + 0.01 * gradient * gradient
-        self.first[name][at], self.second[name][at] = first, second
-        size = first / (1 - 0.9**self.updates)
-        spread = np.sqrt(second / (1 - 0.99**self.updates))
-        weights[at] -= np.float32(rate*WD) * weights[at]
-        weights[at] -= np.float32(rate) * size / (spread + np.float32(1e-6))
+    def update(self, name: str, weights: Floats, gradient: Floats, rate: float) -> None:
+        """Changes an array in place."""
+        first = self.first.get(name, np.float32(0)) * _KEEP_FIRST + (1 - _KEEP_FIRST) * gradient
+        spread = self._spread(name, gradient * gradient)
+        self.first[name] = first
+        weights -= np.float32(rate / (1 - _KEEP_FIRST**self.updates)) * first / spread
+
+    def update_rows(self, name: str, weights: Floats, gradient: Floats, rate: float, rows: Rows) -> None:
+        """Changes distinct rows of a table in place; ``gradient`` has a row for each."""
+        if len(rows):
+            spread = self._spread(name, (gradient * gradient).mean(keepdims=True))
+            weights[rows] -= np.float32(rate) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
+
+    def _spread(self, name: str, square: Floats) -> Floats:
+        second = self.second.get(name, np.float32(0)) * _KEEP_SECOND + (1 - _KEEP_SECOND) * square
+        self.second[name] = second
+        spread: Floats = np.sqrt(second / (1 - _KEEP_SECOND**self.updates)) + _FLOOR
+        return spread

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, Adapter
 from local_cloud.vertex.learner.conversation import Context, targets_of
@@ -16,7 +17,7 @@ from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
 from local_cloud.vertex.learner.model import Model
 from local_cloud.vertex.learner.objective import Goal, Score, assess, evaluate
-from local_cloud.vertex.learner.parameters import Adam, Floats, sum_rows
+from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, sum_rows
 
 TRAINING_TURNS = 2_000
 """Model turns of a dataset that are learned from, sampled evenly when there are more."""
@@ -24,13 +25,13 @@ TRAINING_CHARACTERS = 400_000
 """Characters of those answers altogether; further ones are left out."""
 VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
-_RATE = 0.02
-_UPDATE_TURNS = 4
-EMA=0
-_DROPS = [.1,.1,.1]
-_PI = 0.0
-_CI = 0.1
-_PASSES = 1
+_RATE = 0.01
+_LAST_RATE = 0.1
+_UPDATE_TURNS = 2
+_PASSES = 3
+"""How often a step goes over its batch."""
+_SCALE = 0.1
+"""Standard deviation of new feature weights."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,17 @@ class _Run:
         self._goals = [Goal.of(adapter, example) for example in examples]
         self._adam = Adam()
         self._rate = _RATE * hyperparameters.learning_rate_multiplier
-        self._updates = _PASSES * hyperparameters.epochs * sum(-(-len(p)//_UPDATE_TURNS) for p in np.array_split(range(len(examples)),10))
+        updates = sum(math.ceil(len(part) / _UPDATE_TURNS) for part in self._parts(len(examples)))
+        self._updates = hyperparameters.epochs * _PASSES * updates
 
     def batches(self) -> list[list[int]]:
         """The examples of each step of an epoch, in a new order."""
         order = self._rng.permutation(len(self._examples))
-        parts = np.array_split(order, min(STEPS_PER_EPOCH, len(order))) if len(order) else []
-        return [part.tolist() for part in parts]
+        return [order[part].tolist() for part in self._parts(len(order))]
+
+    @staticmethod
+    def _parts(examples: int) -> list[NDArray[np.intp]]:
+        return np.array_split(np.arange(examples), min(STEPS_PER_EPOCH, examples)) if examples else []
 
     def step(self, batch: list[int]) -> Score:
         """Learns from a batch, a few examples at a time; each is scored before it is learned from."""
@@ -130,42 +135,29 @@ class _Run:
             self._rng.shuffle(batch)
         return score
 
-    def _drop(self, rows, unknown, kind):
-        return np.where(self._rng.random(rows.shape) < _DROPS[kind], unknown, rows)
-
     def _update(self, numbers: list[int]) -> Score:
         adapter, score, found = self._adapter, Score(), []
         for number in numbers:
             example = self._examples[number]
-            question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source, self._drop)
-            steps = adapter.probabilities(question, example.prefix_keys, example.matches, self._drop)
+            question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source)
+            steps = adapter.probabilities(question, example.prefix_keys, example.matches)
             part, error = assess(adapter, steps, self._goals[number])
             score += part
             found.append(adapter.gradients(question, steps, example.matches, error))
         self._adam.updates += 1
-        rate = self._rate * max(0.1, 1.0 - self._adam.updates / (self._updates + 1))
+        rate = self._rate * max(_LAST_RATE, 1.0 - self._adam.updates / (self._updates + 1))
         scale = np.float32(1.0 / score.predictions)
         for name in found[0].dense:
             gradient: Floats = scale * sum(gradients.dense[name] for gradients in found)
             self._adam.update(name, getattr(adapter, name), gradient, rate)
         for name in found[0].sparse:
-            table = getattr(adapter, name)
+            table: FeatureTable = getattr(adapter, name)
             rows, summed = sum_rows(
                 np.concatenate([gradients.sparse[name][0] for gradients in found]),
                 np.concatenate([gradients.sparse[name][1] for gradients in found]),
             )
-            known = rows < len(table.keys)
-            self._adam.update(name, table.weights, scale * summed[known], rate, rows[known])
-        if EMA:
-            if not hasattr(self,'_ema'): self._ema={}
-            k=min(EMA,1-10/(10+self._adam.updates))
-            for n in ('output','bias','scalars','match','prefix','prompt','source'):
-                w=getattr(adapter,n); w=getattr(w,'weights',w)
-                if n not in self._ema: self._ema[n]=w.copy()
-                else: self._ema[n]*=k; self._ema[n]+=(1-k)*w
-            if self._adam.updates==self._updates:
-                for n,v in self._ema.items():
-                    w=getattr(adapter,n); getattr(w,'weights',w)[...]=v
+            known = rows < table.unknown
+            self._adam.update_rows(name, table.weights, scale * summed[known], rate, rows[known])
         return score
 
 
@@ -210,9 +202,9 @@ def _prepare(
     )
     return Adapter(
         outputs,
-        old.prefix.extended(prefix, 3 * rank, _CI, rng),
-        old.prompt.extended(prompt, 2 * rank, _PI, rng),
-        old.source.extended(source, 3 * rank, _CI, rng),
+        old.prefix.extended(prefix, 3 * rank, _SCALE, rng),
+        old.prompt.extended(prompt, 2 * rank, _SCALE, rng),
+        old.source.extended(source, 3 * rank, _SCALE, rng),
         output, bias, old.scalars.copy(), match,
     ), encoded  # fmt: skip
 
