@@ -31,9 +31,10 @@ def optional(kind: str, title: str, description: str, section: str, **rules: Any
 
 FORM = {
     "train": Param(
-        "support_replies/train.jsonl",
+        # no default: one careless click must not buy anything
         type="string",
         minLength=1,
+        examples=sorted({pipeline.train for pipeline in PIPELINES}),
         title="Training data",
         description="JSONL: a path below the data root, or gs://bucket/path/file.jsonl.",
         section="Data",

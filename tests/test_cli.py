@@ -42,8 +42,18 @@ class TestValidate:
     def test_a_missing_file_is_status_2_and_one_sentence(self, capsys):
         status, out, err = run(capsys, "validate", "gone.jsonl", *MODEL)
         assert (status, out) == (2, "")
-        assert err.startswith("gemini-tuning: gone.jsonl: no such file")
-        assert err.count("\n") == 1
+        assert err.splitlines()[-1].startswith("gemini-tuning: gone.jsonl: no such file")
+        assert "Traceback" not in err
+
+    def test_what_the_pipeline_refuses_is_refused_here_too(self, capsys):
+        status, _, err = run(capsys, "validate", SAMPLE / "train.jsonl", "--model", "gemini-1.5-pro-002")
+        assert status == 2
+        assert "was retired on 2025-09-24" in err
+        assert "did you mean" in run(capsys, "validate", SAMPLE / "train.jsonl", "--model", "gemini-2.5-flsh")[2]
+        status, _, err = run(capsys, "estimate", SAMPLE / "train.jsonl", *MODEL, "--epochs", 2000)
+        assert status == 2
+        assert "'epochs'" in err
+        assert run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--smoke-suite", SAMPLE)[0] == 2
 
     def test_wrong_usage_is_status_2(self, capsys):
         with pytest.raises(SystemExit) as ended:
@@ -93,7 +103,9 @@ def test_a_job_is_listed_shown_measured_asked_and_tested(capsys, google, tmp_pat
     assert (status, shown["state"]) == (0, "JOB_STATE_SUCCEEDED")
     assert "/train_total_loss  step 1:" in run(capsys, "jobs", "metrics", job.name)[1]
     endpoint = shown["tuned_model"]["endpoint"]
-    status, answer, _ = run(capsys, "ask", endpoint, "hello", "--temperature", 0, "--max-output-tokens", 5)
+    status, answer, _ = run(
+        capsys, "ask", endpoint, "hello", "--model", "gemini-2.5-flash", "--temperature", 0, "--max-output-tokens", 5
+    )
     assert status == 0
     assert answer.strip()
 

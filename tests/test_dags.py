@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
 from tests.conftest import PROJECT
 
-from gemini_tuning.settings import INCLUDE_VARIABLE
+from gemini_tuning.settings import INCLUDE_VARIABLE, WAIT_MODE_VARIABLE
 
 STAGES = ["validate", "upload", "submit", "wait", "smoke_test", "summary"]
 
@@ -82,6 +83,25 @@ def test_a_schedule_and_notifications_reach_the_dag(include):
     assert dag.schedule == "0 6 * * 1"
     assert dag.on_failure_callback.to == ["a@b.c"]
     assert dag.on_success_callback is None
+
+
+def test_an_installation_may_wait_without_its_triggerer(include, monkeypatch):
+    monkeypatch.setenv(WAIT_MODE_VARIABLE, "reschedule")
+    for dag in parse().dags.values():
+        assert dag.get_task("wait").deferrable is False
+
+
+def test_a_schedule_starts_with_its_next_run(include):
+    path = include / "pipelines" / "support_replies.yaml"
+    path.write_text(path.read_text() + 'schedule: "@daily"\n')
+    dag = parse().dags["tune_support_replies"]
+    assert dag.start_date is None
+    assert all(task.start_date is None for task in dag.tasks)
+
+
+def test_nothing_is_bought_by_one_click_on_the_form(bag):
+    with pytest.raises(ParamValidationError, match="train"):
+        bag.dags["tune_on_demand"].params.validate()
 
 
 def test_an_installation_without_suites_still_parses(include):

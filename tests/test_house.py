@@ -65,7 +65,7 @@ def test_airflow_never_loads_the_package_by_its_bare_file_names():
 
 def test_no_file_names_an_index_or_a_machine():
     tracked = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    words = ("--index" + "-url", "--extra-index" + "-url", "--find" + "-links", "pypi" + ".org", "pythonhosted")
+    words = ("--index" + "-url", "--extra-index" + "-url", "--find" + "-links", "pypi" + ".org", "python" + "hosted")
     for name in tracked.split():
         text = (PROJECT / name).read_text(encoding="utf-8", errors="replace")
         assert not [word for word in words if word in text], name

@@ -49,6 +49,16 @@ def test_good_schedules(schedule):
         ({"labels": {"gemini-tuning-key": "x"}}, ["'labels'", "set by the pipeline"]),
         ({"train": "s3://b/x"}, ["'train'", "gs://bucket/path"]),
         ({"name": "Has Spaces"}, ["'name'"]),
+        ({"name": "on_demand"}, ["'name'", "the Dag with the form"]),
+        ({"train": ""}, ["'train'"]),
+        ({"base_model": "projects/p/locations/l/endpoints/1"}, ["'base_model'", "models/ID"]),
+        ({"checkpoint_id": "3"}, ["'checkpoint_id'", "only a tuned model"]),
+        ({"hyperparameters": {"epochs": True}}, ["'hyperparameters.epochs'", "integer"]),
+        ({"hyperparameters": {"learning_rate_multiplier": True}}, ["'hyperparameters.learning_rate_multiplier'"]),
+        ({"wait": {"timeout_hours": float("inf")}}, ["'wait.timeout_hours'"]),
+        ({"wait": {"poll_interval_seconds": 1e12}}, ["'wait.poll_interval_seconds'"]),
+        ({"description": "{{ ds }}"}, ["'description'", "template marks"]),
+        ({"labels": {"a": "{% x %}"}}, ["'labels.a'", "template marks"]),
         ({"bucket": "gs://b"}, ["'bucket'"]),
         ({"wait": {"mode": "poke"}}, ["'wait.mode'", "'deferrable' or 'reschedule'"]),
         ({"notifications": {"email": []}}, ["'notifications.email'"]),
@@ -77,12 +87,24 @@ def test_a_broken_file_leaves_the_others_alone(tmp_path):
     (tmp_path / "broken.yaml").write_text("name: [")
     (tmp_path / "latin.yml").write_bytes("name: Größe".encode("latin-1"))
     (tmp_path / "twin.yaml").write_text(yaml.safe_dump(MINIMAL))
+    (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
+    (tmp_path / "undated.yaml").write_text("description: 2025-02-30\n")
+    (tmp_path / "veiled.yaml").write_text("[" * 5000)
+    (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "notes.txt").write_text("not a pipeline")
     pipelines, errors = load_pipelines(tmp_path)
     assert [pipeline.name for pipeline in pipelines] == ["replies"]
-    assert len(errors) == 3
-    for name, error in zip(["broken.yaml", "latin.yml", "twin.yaml"], errors, strict=True):
-        assert name in str(error)
+    broken = ["broken.yaml", "folder.yaml", "latin.yml", "twice.yaml", "twin.yaml", "undated.yaml", "veiled.yaml"]
+    for name, error in zip(broken, errors, strict=True):
+        assert f"{name}: " in str(error)
+        assert "\n" not in str(error)
+    assert "line 2, column 1: key 'name' stands twice" in str(errors[3])
+
+
+@pytest.mark.parametrize("field", ["hyperparameters", "wait", "schedule", "notifications"])
+def test_what_the_form_would_ignore_is_refused(field):
+    with pytest.raises(ConfigError, match=f"'{field}' has no place here"):
+        pipeline_of_form({**MINIMAL, field: {"epochs": 1}})
 
 
 def test_the_form_is_a_pipeline_with_its_hyperparameters_beside_the_rest():

@@ -1,6 +1,6 @@
 """``python -m local_cloud``: start the local Cloud Storage and the local Vertex AI.
 
-Both listen on 127.0.0.1 only. When both answer, the ready file (if asked for) appears, complete, with their
+Both listen on loopback, unless they are told otherwise twice. When both answer, the ready file (if asked for) appears, complete, with their
 addresses. The process ends on SIGTERM or SIGINT, and with the process that started it.
 """
 
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", type=Path, required=True, help="everything that survives a restart")
     parser.add_argument("--vertex-port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--storage-port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--host", default="127.0.0.1", help="name or address to listen on, and to be reached by")
+    parser.add_argument("--allow-non-loopback", action="store_true", help="let --host be reached from other machines")
     parser.add_argument("--bucket", action="append", default=[], help="bucket to create; repeatable")
     parser.add_argument("--project", default="local-dev")
     parser.add_argument("--location", default="us-central1", help="only reported in the ready file: all regions work")
@@ -76,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(options: argparse.Namespace) -> int:
     state: Path = options.state_dir.resolve()
-    storage = StorageServer(state / "storage", options.storage_port)
+    storage = StorageServer(state / "storage", options.storage_port, options.host)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     state.mkdir(parents=True, exist_ok=True)
-    with _sole_user(state), contextlib.closing(_listener(options.vertex_port)) as listener:
+    with _sole_user(state), contextlib.closing(_listener(options.host, options.vertex_port)) as listener:
         try:
             await storage.start()
             for bucket in options.bucket:
@@ -97,7 +99,7 @@ async def _run(
     options: argparse.Namespace, state: Path, storage: StorageServer, listener: socket.socket, stop: asyncio.Event
 ) -> int:
     """Serve Vertex AI until ``stop`` is set, the parent ends, or one of the two servers does."""
-    vertex_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    vertex_url = f"http://{options.host}:{listener.getsockname()[1]}"
     credentials = state / "credentials.json"
     write_service_account(credentials, project=options.project, token_uri=f"{vertex_url}/token")
     server = _vertex_server(options, state, storage.url)
@@ -167,14 +169,14 @@ def _sole_user(state: Path) -> Iterator[None]:
         yield
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartError(f"port {port} on 127.0.0.1 cannot be used for Vertex AI: {error}") from error
+        raise StartError(f"port {port} on {host} cannot be used for Vertex AI: {error}") from error
     return listener
 
 

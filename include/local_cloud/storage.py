@@ -37,10 +37,12 @@ class StorageServer:
 
     Args:
         root: directory that holds the buckets; created when missing.
-        port: TCP port on 127.0.0.1; 0 takes a free one.
+        port: TCP port; 0 takes a free one.
+        host: name or address to listen on, and to be reached by.
     """
 
-    def __init__(self, root: Path, port: int = 0) -> None:
+    def __init__(self, root: Path, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._root = root
         self._port = port
         self._process: asyncio.subprocess.Process | None = None
@@ -60,16 +62,16 @@ class StorageServer:
             StorageError: it ended or stayed silent; the message holds what it said last.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        port = free_port(self._port)
-        self.url = f"http://127.0.0.1:{port}"
+        port = free_port(self._port, self._host)
+        self.url = f"http://{self._host}:{port}"
         flags = {
             "scheme": "http",
-            "host": "127.0.0.1",
+            "host": self._host,
             "port": str(port),
             "backend": "filesystem",
             "filesystem-root": str(self._root),
             "external-url": self.url,
-            "public-host": f"127.0.0.1:{port}",
+            "public-host": f"{self._host}:{port}",
             "log-level": "warn",
         }
         arguments = [part for name, value in flags.items() for part in (f"-{name}", value)]
@@ -126,8 +128,8 @@ class StorageServer:
             await self._process.wait()
 
 
-def free_port(port: int = 0) -> int:
-    """Return ``port``, or any when it is 0, having seen that nobody uses it on 127.0.0.1 at this moment.
+def free_port(port: int = 0, host: str = "127.0.0.1") -> int:
+    """Return ``port``, or any when it is 0, having seen that nobody uses it on ``host`` at this moment.
 
     Raises:
         StorageError: somebody does. Left alone, their answers would pass for those of our server.
@@ -135,9 +137,9 @@ def free_port(port: int = 0) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
-            raise StorageError(f"port {port} on 127.0.0.1 cannot be used for Cloud Storage: {error}") from error
+            raise StorageError(f"port {port} on {host} cannot be used for Cloud Storage: {error}") from error
         found: int = probe.getsockname()[1]
         return found
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from pydantic import ValidationError
 
 from gemini_tuning.errors import GeminiTuningError, PermanentError
 
@@ -19,6 +20,10 @@ def airflow_errors(log: Any) -> Iterator[None]:
     except PermanentError as error:
         log.error("%s", error)
         raise AirflowFailException(str(error)) from None
+    except ValidationError as error:
+        sentence = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        log.error("%s", sentence)
+        raise AirflowFailException(f"{error.title}: {sentence}") from None
     except GeminiTuningError as error:
         log.error("%s", error)
         raise AirflowException(str(error)) from None

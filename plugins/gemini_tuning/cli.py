@@ -7,6 +7,7 @@ stdout (with ``--format json`` one document and nothing else), progress and erro
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from gemini_tuning.dataset.report import DatasetReport
 from gemini_tuning.errors import GeminiTuningError
 from gemini_tuning.pipeline import Hyperparameters, PipelineConfig
 from gemini_tuning.smoke.suite import SmokeSuite
-from gemini_tuning.tuning.models import ModelTable
+from gemini_tuning.tuning.models import ModelTable, check_tunable
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -81,12 +82,15 @@ def check_pipelines(parsed: argparse.Namespace) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> DatasetReport:
+    models = ModelTable.load()
+    for warning in check_tunable(models, parsed.model, None, None, dt.datetime.now(dt.UTC).date()):
+        print(f"gemini-tuning: {warning}", file=sys.stderr)
     return check_dataset(
         parsed.train,
         getattr(parsed, "validation", None),
         base_model=parsed.model,
-        epochs=Hyperparameters(epochs=parsed.epochs).epochs,
-        models=ModelTable.load(),
+        epochs=Hyperparameters.from_json({"epochs": parsed.epochs}).epochs,
+        models=models,
         root=None,
         storage=lambda: cli_google.storage(parsed.project),
     )

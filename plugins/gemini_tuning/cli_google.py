@@ -17,7 +17,8 @@ from gemini_tuning.smoke.runner import run_suite
 from gemini_tuning.smoke.suite import GenerationSettings, SmokeSuite
 from gemini_tuning.tuning.client import json_reader, vertex_client
 from gemini_tuning.tuning.metrics import metrics_location, read_metrics
-from gemini_tuning.tuning.service import TuningService
+from gemini_tuning.tuning.models import ModelTable
+from gemini_tuning.tuning.service import TuningService, check_job_name
 from gemini_tuning.tuning.spec import TuningJob, location_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def add_commands(commands: Any, formats: argparse.ArgumentParser, show: Show) ->
     add_job_command("cancel", lambda parsed: _cancel(parsed, show), "ask for a job to be cancelled", takes_job=True)
     add_job_command("metrics", lambda parsed: _metrics(parsed, show), "losses and accuracies by step", takes_job=True)
 
-    asker = commands.add_parser("ask", help="one prompt to a tuned endpoint", parents=[google, formats])
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument("--model", metavar="ID", help="the endpoint's base model: asks it not to think, as pipelines do")
+
+    asker = commands.add_parser("ask", help="one prompt to a tuned endpoint", parents=[google, asked, formats])
     asker.set_defaults(command=lambda parsed: _ask(parsed, show))
     asker.add_argument("endpoint", metavar="ENDPOINT", help="projects/P/locations/L/endpoints/ID, or a base model")
     asker.add_argument("prompt", metavar="PROMPT")
@@ -67,7 +71,7 @@ def add_commands(commands: Any, formats: argparse.ArgumentParser, show: Show) ->
     asker.add_argument("--top-k", type=int)
     asker.add_argument("--max-output-tokens", type=int)
 
-    smoker = commands.add_parser("smoke", help="run a smoke suite", parents=[google, formats])
+    smoker = commands.add_parser("smoke", help="run a smoke suite", parents=[google, asked, formats])
     smoker.set_defaults(command=lambda parsed: _smoke(parsed, show))
     smoker.add_argument("suite", metavar="SUITE", help="YAML file")
     smoker.add_argument("--endpoint", required=True, metavar="NAME")
@@ -120,7 +124,9 @@ def _job(parsed: argparse.Namespace) -> TuningJob:
 
 
 def _service(parsed: argparse.Namespace, job: str | None = None) -> TuningService:
-    location = _location(job) if job else parsed.location
+    if job:
+        check_job_name(job)
+    location = location_of(job) if job else parsed.location
     credentials, project = _credentials()
     return TuningService(vertex_client(credentials, _project(parsed.project or project), location))
 
@@ -128,7 +134,9 @@ def _service(parsed: argparse.Namespace, job: str | None = None) -> TuningServic
 def _endpoint(parsed: argparse.Namespace) -> Endpoint:
     location = _location(parsed.endpoint) if "/" in parsed.endpoint else parsed.location
     credentials, project = _credentials()
-    return Endpoint(vertex_client(credentials, _project(parsed.project or project), location), parsed.endpoint)
+    info = ModelTable.load().find(parsed.model or parsed.endpoint)
+    client = vertex_client(credentials, _project(parsed.project or project), location)
+    return Endpoint(client, parsed.endpoint, info.thinking if info else None)
 
 
 def _location(name: str) -> str:

@@ -31,6 +31,10 @@ class ServiceRefusedError(PermanentError):
     """Google answered that the request itself is wrong: bad argument, missing permission, unknown resource."""
 
 
+class SubmissionUnknownError(PermanentError):
+    """A job was asked for and no answer tells whether it was made. Trying again could pay twice, so nobody does."""
+
+
 class TuningJobFailedError(PermanentError):
     """A tuning job ended in a state other than SUCCEEDED."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,25 +19,26 @@ _ADVICE = {
 
 
 @contextmanager
-def google_errors(doing: str) -> Iterator[None]:
+def google_errors(doing: str, also_transient: frozenset[int] = frozenset()) -> Iterator[None]:
     """Raise ``ServiceRefusedError`` or ``TransientError`` for anything Google's clients raise inside.
 
     :param doing: what was attempted, for the start of the sentence, such as ``"Creating the tuning job"``.
+    :param also_transient: HTTP codes that may pass here, besides 408, 429, 499 and 5xx.
     """
     try:
         yield
     except GeminiTuningError:
         raise
     except Exception as error:
-        translated = _translate(doing, error)
+        translated = _translate(doing, error, _TRANSIENT_CODES | also_transient)
         if translated is None:
             raise
         raise translated from error
 
 
-def _translate(doing: str, error: Exception) -> GeminiTuningError | None:
+def _translate(doing: str, error: Exception, transient: frozenset[int]) -> GeminiTuningError | None:
     if (code := _http_code(error)) is not None:
-        return _from_code(doing, code, _message(error))
+        return _from_code(doing, code, _message(error), transient)
     if _is_credentials_problem(error):
         return ServiceRefusedError(f"{doing} failed: no usable credentials ({innermost_reason(error)}). {_ADVICE[401]}")
     if _is_transport_problem(error):
@@ -44,12 +46,14 @@ def _translate(doing: str, error: Exception) -> GeminiTuningError | None:
             f"{doing} failed: no connection to Google's API ({innermost_reason(error)}). "
             "Check the network, and the base URL where one is configured."
         )
+    if _is_unreadable_answer(error):
+        return TransientError(f"{doing} failed: the answer could not be read ({type(error).__name__}). Try again.")
     return None
 
 
-def _from_code(doing: str, code: int, message: str) -> GeminiTuningError:
+def _from_code(doing: str, code: int, message: str, transient: frozenset[int]) -> GeminiTuningError:
     sentence = f"{doing} failed: HTTP {code}, {message.strip().rstrip('.')}. {_ADVICE.get(code, '')}".rstrip()
-    return TransientError(sentence) if code in _TRANSIENT_CODES else ServiceRefusedError(sentence)
+    return TransientError(sentence) if code in transient else ServiceRefusedError(sentence)
 
 
 def _http_code(error: Exception) -> int | None:
@@ -90,6 +94,16 @@ def _is_transport_problem(error: Exception) -> bool:
         exceptions.RefreshError,
     )
     return isinstance(error, transport)
+
+
+def _is_unreadable_answer(error: Exception) -> bool:
+    import httpx
+    import requests
+    from google.cloud.storage.exceptions import DataCorruption
+
+    return isinstance(
+        error, (json.JSONDecodeError, httpx.DecodingError, requests.exceptions.RequestException, DataCorruption)
+    )
 
 
 def innermost_reason(error: Exception) -> str:

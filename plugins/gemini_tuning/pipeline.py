@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import explain
+from gemini_tuning.settings import WaitMode
+from gemini_tuning.tuning.models import is_tuned_model
 from gemini_tuning.tuning.spec import LABEL_PATTERN
 from gemini_tuning.values import Value
+from gemini_tuning.yaml_files import load_yaml
 
 SCHEDULE_PRESETS = ("@once", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 _RESERVED_LABEL_PREFIX = "gemini-tuning-"
@@ -42,6 +44,20 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def _check_name(name: str) -> str:
+    if name == "on_demand":
+        raise ValueError("'on_demand' is the name of the Dag with the form")
+    return name
+
+
+def _check_base_model(base_model: str) -> str:
+    if "/" in base_model and not re.fullmatch(r"projects/[^/]+/locations/[^/]+/models/[^/]+", base_model):
+        raise ValueError(
+            "write an id of models.yaml, or projects/P/locations/L/models/ID to tune a tuned model further"
+        )
+    return base_model
+
+
 def _check_dataset(reference: str) -> str:
     if "://" in reference and not re.fullmatch(r"gs://[^/]+/.+", reference):
         raise ValueError("write a path below the data root, or gs://bucket/path/file.jsonl")
@@ -50,30 +66,39 @@ def _check_dataset(reference: str) -> str:
 
 Schedule = Annotated[str, AfterValidator(_check_schedule)]
 Labels = Annotated[dict[str, str], AfterValidator(_check_labels)]
+BaseModelReference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_base_model)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$"), AfterValidator(_check_name)]
 DatasetReference = Annotated[str, Field(min_length=1), AfterValidator(_check_dataset)]
 
 
 class Hyperparameters(Value):
     """Leave one unset and the tuning service chooses it."""
 
-    epochs: int | None = Field(default=None, ge=1, le=1000, description="Full passes over the training data.")
+    epochs: int | None = Field(
+        default=None, strict=True, ge=1, le=1000, description="Full passes over the training data."
+    )
     adapter_size: Literal[1, 2, 4, 8, 16, 32] | None = Field(
         default=None, description="Bigger learns more from more data, and takes longer."
     )
     learning_rate_multiplier: float | None = Field(
-        default=None, gt=0, le=100, description="Factor on the recommended learning rate."
+        default=None, strict=True, gt=0, le=100, description="Factor on the recommended learning rate."
     )
 
 
 class Wait(Value):
     """How the pipeline waits for the tuning job, without holding a worker."""
 
-    mode: Literal["deferrable", "reschedule"] = Field(
-        default="deferrable",
-        description="reschedule: for installations whose triggerer can't import this package.",
+    mode: WaitMode | None = Field(
+        default=None,
+        description="reschedule: for installations whose triggerer can't import this package. "
+        "Unset: the installation's (GEMINI_TUNING_WAIT_MODE), else deferrable.",
     )
-    poll_interval_seconds: float = Field(default=60, ge=1, description="Time between two looks at the job.")
-    timeout_hours: float = Field(default=24, gt=0, description="After this the run fails; the job is left as it is.")
+    poll_interval_seconds: float = Field(
+        default=60, strict=True, ge=1, le=86_400, description="Time between two looks at the job."
+    )
+    timeout_hours: float = Field(
+        default=24, strict=True, gt=0, le=1000, description="After this the run fails; the job is left as it is."
+    )
 
 
 class Notifications(Value):
@@ -87,7 +112,7 @@ class Notifications(Value):
 class PipelineConfig(Value):
     """One retraining pipeline: becomes the Dag ``tune_{name}``."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="The Dag's id is tune_{name}.")
+    name: Name = Field(description="The Dag's id is tune_{name}.")
     description: str | None = None
     owner: str = Field(default="data-team", min_length=1, description="Shown in Airflow's list of Dags.")
     project: str | None = Field(default=None, description="Google Cloud project; unset = the connection's.")
@@ -95,8 +120,7 @@ class PipelineConfig(Value):
     gcp_conn_id: str = Field(default="google_cloud_default", description="Airflow's Google Cloud connection.")
     bucket: str = Field(min_length=3, pattern=r"^[a-z0-9][a-z0-9._-]+$", description="Without gs://.")
     prefix: str = Field(default="gemini-tuning", description="Folder in the bucket.")
-    base_model: str = Field(
-        min_length=1,
+    base_model: BaseModelReference = Field(
         description="An id of models.yaml, or projects/…/models/… to tune a tuned model further.",
     )
     checkpoint_id: str | None = Field(default=None, description="With a tuned model: the checkpoint to start from.")
@@ -112,6 +136,19 @@ class PipelineConfig(Value):
     smoke_suite: str = Field(pattern=r"^[^/].*\.ya?ml$", description="File in the folder of smoke suites.")
     wait: Wait = Wait()
     notifications: Notifications | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_templates(cls, document: object) -> object:
+        if (path := _find_template(document)) is not None:
+            raise ValueError(f"field {path!r}: holds template marks ({{{{, {{% or {{#), which are not filled in here")
+        return document
+
+    @model_validator(mode="after")
+    def _checkpoint_needs_tuned_model(self) -> Self:
+        if self.checkpoint_id is not None and not is_tuned_model(self.base_model):
+            raise ValueError("field 'checkpoint_id': only a tuned model (projects/…/models/…) has checkpoints")
+        return self
 
     @property
     def dag_id(self) -> str:
@@ -138,13 +175,7 @@ class PipelineConfig(Value):
 
         :raises ConfigError: naming file, field and reason.
         """
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: can't be read: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-        return cls.parse(document, str(path))
+        return cls.parse(load_yaml(path), str(path))
 
 
 def load_pipelines(folder: Path) -> tuple[list[PipelineConfig], list[ConfigError]]:
@@ -161,6 +192,15 @@ def load_pipelines(folder: Path) -> tuple[list[PipelineConfig], list[ConfigError
         else:
             pipelines[pipeline.name] = pipeline
     return list(pipelines.values()), errors
+
+
+def _find_template(node: object, path: str = "") -> str | None:
+    """Return the path of the first string that Airflow would take for a Jinja template."""
+    if isinstance(node, str):
+        return path if re.search(r"\{[{%#]", node) else None
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    found = (_find_template(value, f"{path}.{key}".removeprefix(".")) for key, value in items)
+    return next(filter(None, found), None)
 
 
 def _yaml_files(folder: Path) -> Iterable[Path]:

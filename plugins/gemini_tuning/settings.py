@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal, cast, get_args
+
+from gemini_tuning.errors import ConfigError
+
+WaitMode = Literal["deferrable", "reschedule"]
 
 INCLUDE_VARIABLE = "GEMINI_TUNING_INCLUDE"
 DATA_ROOT_VARIABLE = "GEMINI_TUNING_DATA_ROOT"
+WAIT_MODE_VARIABLE = "GEMINI_TUNING_WAIT_MODE"
 
 
 def include_root() -> Path:
@@ -20,6 +26,17 @@ def include_root() -> Path:
 def data_root() -> Path:
     """Return the one folder local datasets may come from: ``GEMINI_TUNING_DATA_ROOT`` or ``include/datasets``."""
     return _folder(DATA_ROOT_VARIABLE, include_root() / "datasets")
+
+
+def wait_mode() -> WaitMode:
+    """Return how pipelines wait unless they say so themselves: ``GEMINI_TUNING_WAIT_MODE``, or deferrable.
+
+    :raises ConfigError: when the variable holds another word.
+    """
+    mode = os.environ.get(WAIT_MODE_VARIABLE, "deferrable")
+    if mode not in get_args(WaitMode):
+        raise ConfigError(f"{WAIT_MODE_VARIABLE} is {mode!r}; write one of {', '.join(get_args(WaitMode))}.")
+    return cast("WaitMode", mode)
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -12,6 +12,7 @@ from gemini_tuning.operators.summary import SummariseRunOperator
 from gemini_tuning.operators.tuning import SubmitTuningJobOperator
 from gemini_tuning.pipeline import Wait
 from gemini_tuning.sensors.tuning import TuningJobSensor
+from gemini_tuning.settings import wait_mode
 
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 2,
@@ -69,7 +70,7 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         tuning_job=submit.output,
         gcp_conn_id=settings["gcp_conn_id"],
         project_id=settings["project"],
-        deferrable=wait.mode == "deferrable",
+        deferrable=(wait.mode or wait_mode()) == "deferrable",
         mode="reschedule",
         poke_interval=wait.poll_interval_seconds,
         timeout=wait.timeout_hours * 3600,

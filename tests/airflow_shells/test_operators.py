@@ -1,9 +1,13 @@
+import contextlib
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from google.cloud.storage import Bucket
 from tests.local_cloud.services import wait_until
 
 from gemini_tuning.dataset.report import DatasetReport
@@ -52,6 +56,7 @@ class TestValidate:
         ("settings", "sentence"),
         [
             ({"train": "gone.jsonl"}, "gone.jsonl: no such file"),
+            ({"train": ""}, "no dataset is named"),
             ({"base_model": "gemini-1.5-flash-002"}, "was retired on 2025-09-24"),
             ({"hyperparameters": {"adapter_size": 32}}, "adapter size 32 is not supported"),
             ({"hyperparameters": {"epoch": 3}}, "unknown field 'epoch'; did you mean 'epochs'?"),
@@ -132,6 +137,22 @@ class TestUpload:
         with pytest.raises(AirflowFailException, match="changed since it was checked"):
             upload(context, google, report=report)
 
+    def test_bytes_that_somebody_sends_first_are_never_deleted(self, context, google, dataset, monkeypatch):
+        """Two runs look, find nothing, and send at once: the slower one keeps its hands off what it finds."""
+        report = validate(context, validation=None)
+        name = f"p/paint/{report['files'][0]['sha256']}/train.jsonl"
+        google.upload(name, "somebody else's")
+        look, looks = Bucket.get_blob, []
+
+        def too_early(bucket, *arguments, **options):
+            looks.append(1)
+            return None if len(looks) == 1 else look(bucket, *arguments, **options)
+
+        monkeypatch.setattr(Bucket, "get_blob", too_early)
+        with pytest.raises(AirflowFailException, match="holds other bytes than its name says"):
+            upload(context, google, report=report)
+        assert google.storage().bucket(google.bucket).blob(name).download_as_bytes() == b"somebody else's"
+
     def test_no_connection_is_worth_a_retry(self, context, google, dataset, monkeypatch):
         report = validate(context)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
@@ -195,22 +216,76 @@ class TestSubmit:
             submit(context, upload(context, google), base_model="gemini-nonesuch")
         assert google.counters()["tuning_jobs_created"] == created
 
-    def test_a_lost_connection_is_never_answered_by_a_second_request(self, context, google, dataset, monkeypatch):
+    @pytest.mark.parametrize("answer", [(503, "{}"), (200, "{}"), (200, "no JSON")])
+    def test_a_lost_answer_is_never_followed_by_a_second_request(self, context, google, dataset, monkeypatch, answer):
         datasets = upload(context, google)
-        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
-        with pytest.raises(AirflowException, match="nothing is paid for twice"):
+        with answering(*answer) as (url, posts):
+            monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", url)
+            with pytest.raises(AirflowFailException, match="nothing is paid for twice"):
+                submit(context, datasets)
+        assert len(posts) == 1
+
+    def test_an_object_that_changed_since_its_check_is_not_bought(self, context, google, dataset):
+        uri = google.upload("in-place/late.jsonl", (dataset / "train.jsonl").read_bytes())
+        datasets = upload(context, google, report=validate(context, train=uri, validation=None))
+        google.upload("in-place/late.jsonl", (dataset / "validation.jsonl").read_bytes())
+        created = google.counters()["tuning_jobs_created"]
+        with pytest.raises(AirflowFailException, match="changed since it was checked; nothing was submitted"):
             submit(context, datasets)
+        assert google.counters()["tuning_jobs_created"] == created
+
+    @pytest.mark.parametrize(
+        ("settings", "sentence"),
+        [
+            ({"checkpoint_id": "3"}, "only a tuned model"),
+            ({"evaluation_config": {"metricz": []}}, "evaluation_config is not what the Tuning API takes"),
+            ({"base_model": None}, "base_model: Input should be a valid string"),
+        ],
+    )
+    def test_a_wrong_parameter_is_one_sentence_and_nothing_is_sent(self, context, google, dataset, settings, sentence):
+        created = google.counters()["tuning_jobs_created"]
+        with pytest.raises(AirflowFailException, match=sentence):
+            submit(context, upload(context, google), **settings)
+        assert google.counters()["tuning_jobs_created"] == created
 
 
-@pytest.fixture
-def tuned(context, google, dataset):
-    """A job that succeeded, as the sensor returns it."""
-    job = submit(context, upload(context, google), hyperparameters={"epochs": 12})
+@contextlib.contextmanager
+def answering(status, body):
+    """A service that gives every request one answer; yields its address and the paths of the POSTs it got."""
+    posts = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            posts.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", posts
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def tune(context, google, **settings):
+    job = submit(context, upload(context, google), hyperparameters={"epochs": 12}, **settings)
     jobs = ValidateDatasetOperator(task_id="v", train="", base_model="").hook.jobs
     wait_until(lambda: jobs.get(job["name"]).state.ended, 60, "the job to end")
     ended = jobs.get(job["name"])
     assert ended.state is JobState.SUCCEEDED
     return ended.to_json()
+
+
+@pytest.fixture
+def tuned(context, google, dataset):
+    """A job that succeeded, as the sensor returns it."""
+    return tune(context, google)
 
 
 class TestSmoke:
@@ -235,11 +310,22 @@ class TestSmoke:
         assert [result.passed for result in report.results] == [True, False]
         assert "The blue one?" not in caplog.text
 
-    def test_an_endpoint_that_is_gone_is_a_verdict_not_a_crash(self, context, include, tuned, monkeypatch):
+    def test_an_endpoint_that_does_not_answer_yet_is_tried_again(self, context, include, tuned, monkeypatch):
         monkeypatch.setattr("gemini_tuning.smoke.endpoint.ATTEMPTS", 1)
         tuned["tuned_model"]["endpoint"] = tuned["tuned_model"]["endpoint"].rsplit("/", 1)[0] + "/404"
-        with pytest.raises(AirflowFailException, match="HTTP 404"):
+        with pytest.raises(AirflowException, match="HTTP 404") as caught:
             self.run(context, include, tuned, {"prompt": "x", "assert": [{"type": "not-equals", "value": "y"}]})
+        assert not isinstance(caught.value, AirflowFailException), "an outage says nothing about the model"
+
+    def test_an_endpoint_is_asked_where_it_serves_and_not_to_think(self, context, include, google, dataset):
+        tuned = tune(context, google, base_model="gemini-3.5-flash")
+        check = {"type": "not-equals", "value": "y"}
+        assert self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})["passed"]
+        asked = [r for r in google.requests() if r["path"].endswith(":generateContent")][-1]
+        assert "/locations/us/endpoints/" in asked["path"]
+        assert "/locations/us-central1/" in tuned["name"]
+        thinking = json.loads(asked["body"])["generationConfig"]["thinkingConfig"]
+        assert list(thinking.values()) == ["MINIMAL"]
 
     def test_a_job_without_endpoint_has_nothing_to_ask(self, context, include, tuned):
         tuned["tuned_model"]["endpoint"] = None
@@ -262,3 +348,17 @@ class TestSmoke:
             assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"]
             assert summary[curve]["last"]["step"] > summary[curve]["first"]["step"]
         assert summary["billable_tokens_per_epoch"] > 0
+
+    def test_curves_that_cannot_be_read_fail_no_run(self, context, include, dataset, google, tuned):
+        check = {"type": "icontains", "value": "shelf"}
+        smoke = self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})
+        tuned["experiment"] += "-gone"
+        summary = SummariseRunOperator(
+            task_id="summary",
+            report=validate(context),
+            datasets=upload(context, google),
+            tuning_job=tuned,
+            smoke_report=smoke,
+        ).execute(context)
+        assert summary["passed"]
+        assert summary["train_loss"] is None

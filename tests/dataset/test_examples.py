@@ -12,6 +12,9 @@ GOOD = {
 }
 
 
+SECRET = "my card 4111 1111 1111 1111"
+
+
 def turn(role, text="words"):
     return {"role": role, "parts": [{"text": text}]}
 
@@ -107,10 +110,27 @@ class TestShape:
         line = {"contents": [turn("assistant"), turn("user", "")], "tool": []}
         assert sorted(codes(line)) == ["empty-text", "unknown-field", "wrong-value"]
 
-    def test_faults_never_quote_the_conversation(self):
-        secret = "the customer's card number"
-        line = {"contents": [{"role": "user", "parts": [{"text": secret, "fileData": secret}]}]}
-        assert secret not in json.dumps([fault._asdict() for fault in examples.faults(line)])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            {"contents": [{"role": "user", "parts": [{"text": SECRET, "fileData": SECRET}]}]},
+            {"contents": [{"role": SECRET, "parts": SECRET}]},
+            {"contents": SECRET, "tools": SECRET},
+            {"contents": [turn("user")], "generationConfig": {"mediaResolution": SECRET}},
+            {"contents": [{"parts": [{"fileData": {"fileUri": SECRET}}]}]},
+        ],
+    )
+    def test_faults_never_quote_the_conversation(self, line):
+        faults = json.dumps([fault._asdict() for fault in examples.faults(line)])
+        assert "4111" not in faults
+        assert faults != "[]"
+
+    def test_every_missing_field_is_named(self):
+        line = {"contents": [{"parts": [{"functionResponse": {}}]}, turn("model")]}
+        assert {fault.message for fault in examples.faults(line)} == {
+            "field 'name' is missing",
+            "field 'response' is missing",
+        }
 
 
 class TestConversation:

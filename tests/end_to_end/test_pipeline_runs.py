@@ -9,8 +9,10 @@ import time
 import httpx
 import pytest
 from tests.conftest import PROJECT
+from tests.local_cloud.services import wait_until
 
 from gemini_tuning.settings import INCLUDE_VARIABLE
+from local_cloud.credentials import write_service_account
 from local_cloud.laptop.airflow_api import AirflowApiError
 from local_cloud.laptop.settings import StackSettings
 from local_cloud.laptop.stack import running_stack
@@ -18,6 +20,12 @@ from local_cloud.laptop.stack import running_stack
 PIPELINE = "tune_support_replies"
 BUCKET = "gemini-tuning-demo"
 RUN_SECONDS = 240
+
+
+def refused_connection(key_path):
+    """A connection whose key is good and whose token server is not there."""
+    write_service_account(key_path, project="local-dev", token_uri="http://127.0.0.1:9/token")
+    return {"conn_type": "google_cloud_platform", "extra": {"key_path": str(key_path), "project": "local-dev"}}
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +43,13 @@ def stack(tmp_path_factory):
         text = sample.replace("name: support_replies", f"name: {name}").replace(old, new)
         (include / "pipelines" / f"{name}.yaml").write_text(text)
     (include / "datasets" / "empty.jsonl").touch()
-    unreachable = {
-        "type": "service_account",
-        "project_id": "p",
-        "client_email": "a@b",
-        "token_uri": "http://127.0.0.1:9/",
-    }
     settings = StackSettings(
         root=PROJECT,
         state_dir=folder / "state",
         buckets=(BUCKET,),
         extra_env={
             INCLUDE_VARIABLE: str(include),
-            "AIRFLOW_CONN_UNREACHABLE": json.dumps({"conn_type": "google_cloud_platform", "extra": unreachable}),
+            "AIRFLOW_CONN_REFUSED": json.dumps(refused_connection(folder / "key.json")),
         },
     )
     with running_stack(settings) as stack:
@@ -150,7 +152,6 @@ FAULTS = {
     "rejected dataset": (FORM, {"train": "support_replies_broken/train.jsonl"}, "validate", "Dataset rejected"),
     "outside the data root": (FORM, {"train": "../models.yaml"}, "validate", "outside the data root"),
     "wrong bucket": (FORM, {"bucket": "no-such-bucket"}, "upload", "bucket 'no-such-bucket' does not exist"),
-    "refused connection": (FORM, {"gcp_conn_id": "unreachable"}, "upload", "'unreachable' holds no usable credentials"),
     "no connection": (FORM, {"gcp_conn_id": "nowhere"}, "upload", "no connection 'nowhere'"),
     "unsupported size": (FORM, {"base_model": "gemini-2.5-pro", "adapter_size": 32}, "validate", "adapter size 32"),
 }
@@ -177,6 +178,15 @@ def test_a_users_mistake_is_one_sentence_in_the_log_of_a_failed_task(faulty_runs
     assert runs[name].tasks()["submit"] == "upstream_failed"
     assert [event for event in runs[name].errors(stage) if sentence in event]
     assert created == 0
+
+
+def test_a_refused_connection_is_one_sentence_and_tried_again(stack):
+    before = jobs_created(stack)
+    run = Run(stack, FORM, on_demand(gcp_conn_id="refused"))
+    wait_until(lambda: run.tasks().get("upload") == "up_for_retry", RUN_SECONDS, "the upload to be tried again")
+    assert [event for event in run.errors("upload") if "no connection to Google's API" in event]
+    stack.api.patch(run.path, {"state": "failed"})
+    assert jobs_created(stack) == before
 
 
 def test_the_form_offers_no_retired_model(stack):

@@ -42,8 +42,13 @@ def test_a_suite_is_read_with_settings_that_tests_may_override(tmp_path):
             assert: [{type: is-json}]
         """,
     )
-    merged = suite.settings.merged_with(suite.tests[0].settings)
+    merged = suite.settings_of(suite.tests[0])
     assert merged == GenerationSettings(temperature=0, top_p=0.9, top_k=3, max_output_tokens=9)
+
+
+def test_answers_repeat_unless_a_temperature_is_set(tmp_path):
+    suite = load(tmp_path, "settings: {topP: 0.9}\ntests: [{prompt: x, assert: [{type: is-json}]}]")
+    assert suite.settings_of(suite.tests[0]).temperature == 0
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def check_dataset(
     """
     errors, warnings = Findings(), Findings()
     scans = []
-    for reference in filter(None, (train, validation)):
+    for reference in (train, validation) if validation else (train,):
         with open_source(reference, root=root, storage=storage) as source:
             scans.append(_Scan(source, errors, warnings))
     training = scans[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -101,7 +102,7 @@ def _shape_faults(error: ValidationError) -> Iterator[Fault]:
     rule: Any = error.validator_value
     match error.validator:
         case "required":
-            missing = next(field for field in rule if field not in cast("dict[str, Any]", error.instance))
+            missing = error.message.removesuffix(" is a required property").strip("'")
             yield Fault("missing-field", f"field {missing!r} is missing", "Add it.", path)
         case "additionalProperties":
             yield from _unknown_fields(error, path)
@@ -110,7 +111,7 @@ def _shape_faults(error: ValidationError) -> Iterator[Fault]:
             yield Fault("wrong-type", f"must be {rule}, is {kind}", "Correct its type.", path)
         case "enum":
             allowed = ", ".join(map(repr, rule))
-            yield Fault("wrong-value", f"{str(error.instance)[:30]!r} is not allowed", f"Write one of {allowed}.", path)
+            yield Fault("wrong-value", f"{_word(error.instance)} is not allowed", f"Write one of {allowed}.", path)
         case "pattern" if path and path.endswith("text"):
             yield Fault("empty-text", "empty text", "Write the text, or leave the part out.", path)
         case "pattern":
@@ -131,6 +132,11 @@ def _unknown_fields(error: ValidationError, path: str | None) -> Iterator[Fault]
         guess = did_you_mean(field, known).removeprefix("; ")
         hint = guess[:1].upper() + guess[1:] or f"Known here: {', '.join(sorted(set(map(_camel, known))))}."
         yield Fault("unknown-field", f"unknown field {field[:80]!r}", hint, path)
+
+
+def _word(value: Any) -> str:
+    """Quote a value only if it can be nothing but a word, such as a role: anything else may be private."""
+    return repr(value) if isinstance(value, str) and re.fullmatch(r"[A-Za-z_-]{1,40}", value) else "this value"
 
 
 _JSON_TYPES = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 LARGEST_LINE = 16 * 1024 * 1024
-RETRY_SECONDS = 30.0  # the client alone would go on for two minutes, and Airflow retries the task besides
+RETRY_SECONDS = 10.0  # the client alone would go on for two minutes, and Airflow retries the task besides
 _HERE = Path()
+_BUFFER = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
     :raises UnusableInputError: when there is nothing to read.
     :raises TransientError: when Cloud Storage can't be reached.
     """
+    if not reference:
+        raise UnusableInputError("no dataset is named; write the path of a JSONL file, or gs://bucket/path/file.jsonl.")
     if not in_cloud_storage(reference):
         with local_file(reference, root).open("rb") as stream:
             yield OpenSource(reference, stream)
@@ -87,8 +91,9 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
             raise UnusableInputError(
                 f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
             )
-        with blob.open("rb", retry=storage_retry()) as stream:
-            yield OpenSource(reference, cast("BinaryIO", stream), blob.generation)
+        # the client's reader alone would be read byte by byte, for it can't look ahead
+        with io.BufferedReader(blob.open("rb", retry=storage_retry()), _BUFFER) as stream:
+            yield OpenSource(reference, stream, blob.generation)
 
 
 def storage_retry() -> Retry:

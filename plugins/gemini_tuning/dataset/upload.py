@@ -59,23 +59,38 @@ def upload_dataset(
         raise _changed(file)
     with google_errors(f"Uploading {file.path} to {uri}"):
         blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
-        reused = blob is not None
+        created = blob is None and _create(client.bucket(bucket).blob(name), path, file, pipeline)
         if blob is None:
-            blob = _create(client.bucket(bucket).blob(name), path, file, pipeline)
-    if blob.crc32c != file.crc32c or blob.size != file.bytes:
-        if reused:
-            raise UnusableInputError(
-                f"{uri} holds other bytes than its name says (crc32c {blob.crc32c}, expected {file.crc32c}); "
-                "somebody replaced it. Remove the object, or use another prefix."
-            )
-        # only ours to delete: the generation that this upload made
-        with google_errors(f"Removing {uri}"):
-            blob.delete(if_generation_match=blob.generation)
-        raise _changed(file)
-    return _uploaded(blob, uri, file, reused=reused)
+            blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
+    if blob is not None and _holds(blob, file):
+        return _uploaded(blob, uri, file, reused=not created)
+    if not created:
+        raise UnusableInputError(
+            f"{uri} holds other bytes than its name says; somebody replaced or removed it. "
+            "Look at the object, or use another prefix."
+        )
+    with google_errors(f"Removing {uri}"):
+        client.bucket(bucket).blob(name).delete(if_generation_match=created)
+    raise _changed(file)
 
 
-def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
+def require_unchanged(client: Client, dataset: UploadedDataset) -> None:
+    """Make sure, just before it is paid for, that an object still is the one that was checked.
+
+    :raises UnusableInputError: when it was replaced or removed.
+    """
+    bucket, name = split_uri(dataset.uri)
+    with google_errors(f"Reading {dataset.uri}"):
+        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
+    if blob is None or (blob.generation, blob.crc32c) != (dataset.generation, dataset.crc32c):
+        raise UnusableInputError(
+            f"{dataset.uri}: changed since it was checked; nothing was submitted. "
+            "Run the pipeline again from its check."
+        )
+
+
+def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> int:
+    """Send the file; return the generation that made, or 0 when another run sent it in the meantime."""
     from google.api_core.exceptions import NotFound, PreconditionFailed
 
     blob.metadata = {"sha256": file.sha256, "pipeline": pipeline}
@@ -83,28 +98,27 @@ def _create(blob: Blob, path: Path, file: DatasetFile, pipeline: str) -> Blob:
         blob.chunk_size = RESUMABLE_CHUNK
     try:
         blob.upload_from_filename(
-            path,
-            content_type="application/jsonl",
-            if_generation_match=0,
-            checksum="crc32c",
-            retry=storage_retry(),
+            path, content_type="application/jsonl", if_generation_match=0, checksum="crc32c", retry=storage_retry()
         )
     except PreconditionFailed:
-        pass  # another run sent the same bytes in the meantime
+        return 0
     except NotFound:
         raise ConfigError(
             f"bucket {blob.bucket.name!r} does not exist, or the connection's account can't see it; "
             "create it, or correct the pipeline's 'bucket'."
         ) from None
-    blob.reload(retry=storage_retry())
-    return blob
+    return int(blob.generation)
+
+
+def _holds(blob: Blob, file: DatasetFile) -> bool:
+    return bool(blob.crc32c == file.crc32c and blob.size == file.bytes)
 
 
 def _in_place(client: Client, file: DatasetFile) -> UploadedDataset:
     bucket, name = split_uri(file.path)
     with google_errors(f"Reading {file.path}"):
         blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
-    if blob is None or blob.generation != file.generation:
+    if blob is None or blob.generation != file.generation or not _holds(blob, file):
         raise _changed(file)
     return _uploaded(blob, file.path, file, reused=True)
 

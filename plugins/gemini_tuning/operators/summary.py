@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gemini_tuning.dataset.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDatasets
+from gemini_tuning.errors import GeminiTuningError
 from gemini_tuning.operators.base import GeminiTuningOperator
 from gemini_tuning.smoke.report import SmokeReport
 from gemini_tuning.summary import summarise
+from gemini_tuning.tuning.metrics import Metrics
 from gemini_tuning.tuning.spec import TuningJob
 
 if TYPE_CHECKING:
@@ -57,8 +59,15 @@ class SummariseRunOperator(GeminiTuningOperator):
             datasets.train,
             datasets.validation,
             job,
-            self.hook.metrics(job),
+            self._metrics(job),
             SmokeReport.from_json(self.smoke_report),
         )
         self.log.info("Run summary\n%s", summary.text())
         return summary.to_json()
+
+    def _metrics(self, job: TuningJob) -> Metrics:
+        try:
+            return self.hook.metrics(job)
+        except GeminiTuningError as error:
+            self.log.warning("The curves are left out: %s", error)  # no reason to fail a run that has proved itself
+            return Metrics()

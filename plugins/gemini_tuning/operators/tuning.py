@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gemini_tuning.dataset.upload import UploadedDatasets
+from gemini_tuning.dataset.upload import UploadedDatasets, require_unchanged
 from gemini_tuning.links import CONSOLE_URL_KEY, VertexTuningJobLink
 from gemini_tuning.operators.base import GeminiTuningOperator
 from gemini_tuning.pipeline import Hyperparameters
@@ -93,13 +93,16 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
     def run_stage(self, context: Context) -> dict[str, Any]:
         """Return the job as the service created it."""
         hook = self.hook
-        job = hook.jobs.create(self._spec(hook.project, context["run_id"]))
-        context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
+        datasets = UploadedDatasets.from_json(self.datasets)
+        spec = self._spec(datasets, hook.project, context["run_id"])
+        for dataset in filter(None, (datasets.train, datasets.validation)):
+            require_unchanged(hook.storage(), dataset)
+        job = hook.jobs.create(spec)
         self.log.info("Submitted %s (%s). Console: %s", job.name, job.state.short, job.console_url)
+        context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
         return job.to_json()
 
-    def _spec(self, project: str, run_id: str) -> TuningJobSpec:
-        datasets = UploadedDatasets.from_json(self.datasets)
+    def _spec(self, datasets: UploadedDatasets, project: str, run_id: str) -> TuningJobSpec:
         chosen = Hyperparameters.from_json(self.hyperparameters or {})
         spec = TuningJobSpec(
             base_model=self.base_model,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from gemini_tuning.airflow_errors import airflow_errors
-from gemini_tuning.errors import ServiceRefusedError
+from gemini_tuning.errors import ServiceRefusedError, TransientError
 from gemini_tuning.links import CONSOLE_URL_KEY, VertexTuningJobLink
+from gemini_tuning.tuning.service import check_job_name
 from gemini_tuning.tuning.spec import TuningJob, location_of
 from gemini_tuning.tuning.wait import Look, judge, require_success, timed_out
 
@@ -22,7 +24,8 @@ class TuningJobSensor(BaseSensorOperator):
     """Wait until a tuning job has succeeded; fail with its own error when it ended otherwise.
 
     Returns the ``TuningJob`` as it ended. Deferred by default; ``deferrable=False, mode="reschedule"`` gives the same
-    answers where the triggerer can't import this package. The sensor's ``timeout`` counts from its first look.
+    answers where the triggerer can't import this package. The sensor's ``timeout``
+    (seconds) counts from the first look of a try.
 
     :param tuning_job: the ``TuningJob`` of ``SubmitTuningJobOperator``, or a job's full resource name (templated).
     :param gcp_conn_id: Airflow's Google Cloud connection (templated).
@@ -54,7 +57,7 @@ class TuningJobSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look once; then defer, or go on poking."""
         if not self.deferrable:
-            return super().execute(context)
+            return self._poke_to_the_end(context)
         with airflow_errors(self.log):
             job = self._look(context)
             deadline = time.time() + self.timeout
@@ -75,17 +78,29 @@ class TuningJobSensor(BaseSensorOperator):
             return require_success(job).to_json()
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once, in reschedule and poke mode."""
+        """Look once, in reschedule and poke mode; broken connections and overload are waited out."""
         with airflow_errors(self.log):
-            job = self._look(context)
+            try:
+                job = self._look(context)
+            except TransientError as error:
+                self.log.warning("%s Looking again in %s s.", error, self.poke_interval)
+                return PokeReturnValue(is_done=False)
             if not job.state.ended:
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=require_success(job).to_json())
+
+    def _poke_to_the_end(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout:
+            with airflow_errors(self.log):
+                raise timed_out(self._look(context), self.timeout / 3600) from None
 
     def _look(self, context: Context) -> TuningJob:
         from gemini_tuning.hooks.tuning import GeminiTuningHook
 
         name = self.job_name
+        check_job_name(name)
         hook = GeminiTuningHook(self.gcp_conn_id, self.project_id, location_of(name), self.impersonation_chain)
         job = hook.jobs.get(name)
         context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
@@ -111,4 +126,5 @@ class TuningJobSensor(BaseSensorOperator):
     @property
     def job_name(self) -> str:
         """The full resource name of the job waited for."""
-        return self.tuning_job if isinstance(self.tuning_job, str) else self.tuning_job["name"]
+        name = self.tuning_job.get("name") if isinstance(self.tuning_job, dict) else self.tuning_job
+        return str(name)

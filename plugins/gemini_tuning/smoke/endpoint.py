@@ -11,11 +11,12 @@ from gemini_tuning.tuning.models import Thinking
 if TYPE_CHECKING:
     from google.genai import Client, types
 
+NOT_ACTIVE_YET = frozenset({404})  # what a fresh endpoint answers
 ATTEMPTS = 6  # over about half a minute
 
 
 class Answer(NamedTuple):
-    """The text of the first candidate and why it ended; text is None when the prompt or answer was blocked."""
+    """The text of the first candidate and why it ended; text is None when there is none, as when it was blocked."""
 
     text: str | None
     finish_reason: str
@@ -40,7 +41,7 @@ class Endpoint:
         :raises ServiceRefusedError: or ``TransientError`` once the client's retries are used up.
         """
         config = self._config(settings, system_instruction)
-        with google_errors(f"Asking {self.name}"):
+        with google_errors(f"Asking {self.name}", also_transient=NOT_ACTIVE_YET):
             response = self._client.models.generate_content(model=self.name, contents=prompt, config=config)
         if not response.candidates:
             feedback = response.prompt_feedback
@@ -50,7 +51,7 @@ class Endpoint:
         parts = (candidate.content and candidate.content.parts) or []
         text = "".join(part.text for part in parts if part.text and not part.thought)
         reason = candidate.finish_reason
-        return Answer(text if parts else None, reason.value if reason else "FINISH_REASON_UNSPECIFIED")
+        return Answer(text or None, reason.value if reason else "FINISH_REASON_UNSPECIFIED")
 
     def _config(self, settings: GenerationSettings, system_instruction: str | None) -> types.GenerateContentConfig:
         from google.genai import types

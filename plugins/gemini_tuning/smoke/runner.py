@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from gemini_tuning.errors import GeminiTuningError
+from gemini_tuning.errors import PermanentError
 from gemini_tuning.smoke.assertions import holds
 from gemini_tuning.smoke.endpoint import Endpoint
 from gemini_tuning.smoke.report import AssertionResult, SmokeReport, SmokeResult
@@ -14,6 +14,8 @@ from gemini_tuning.smoke.suite import SmokeSuite, SmokeTest
 
 def run_suite(suite: SmokeSuite, endpoint: Endpoint, *, name: str) -> SmokeReport:
     """Ask every prompt and judge every answer; one test's failure stops no other.
+
+    :raises TransientError: when the service can't be asked for now, which says nothing about the model.
 
     :param name: the suite's name for the report.
     """
@@ -29,12 +31,12 @@ def _run(test: SmokeTest, suite: SmokeSuite, endpoint: Endpoint) -> SmokeResult:
     try:
         text, finish_reason = endpoint.ask(
             test.prompt,
-            suite.settings.merged_with(test.settings),
+            suite.settings_of(test),
             test.system_instruction or suite.system_instruction,
         )
         if text is None:
             error = f"no answer: {finish_reason}"
-    except GeminiTuningError as refused:
+    except PermanentError as refused:
         error = str(refused)
     assertions = tuple(
         AssertionResult(type=a.type, value=a.value, passed=text is not None and holds(a, text)) for a in test.assertions

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import explain
 from gemini_tuning.values import Value
+from gemini_tuning.yaml_files import load_yaml
 
 AssertionType = Literal[
     "equals",
@@ -88,9 +88,13 @@ class SmokeSuite(BaseModel):
 
     description: str | None = None
     system_instruction: str | None = Field(default=None, alias="systemInstruction")
-    settings: GenerationSettings = GenerationSettings(temperature=0)
+    settings: GenerationSettings = GenerationSettings()
     concurrency: int = Field(default=4, ge=1, le=32)
     tests: tuple[SmokeTest, ...] = Field(min_length=1)
+
+    def settings_of(self, test: SmokeTest) -> GenerationSettings:
+        """Return a test's settings: its own, else the suite's, else temperature 0, so that verdicts repeat."""
+        return GenerationSettings(temperature=0).merged_with(self.settings).merged_with(test.settings)
 
     @classmethod
     def load(cls, path: Path) -> SmokeSuite:
@@ -98,12 +102,9 @@ class SmokeSuite(BaseModel):
 
         :raises ConfigError: when the file is missing or malformed; names file, field and reason.
         """
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"smoke suite {path} does not exist; check the pipeline's 'smoke_suite'.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        if not path.exists():
+            raise ConfigError(f"smoke suite {path} does not exist; check the pipeline's 'smoke_suite'.")
+        document = load_yaml(path)
         try:
             return cls.model_validate(document)
         except ValidationError as error:

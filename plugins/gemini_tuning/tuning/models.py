@@ -6,13 +6,13 @@ import datetime as dt
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ValidationError
 
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import did_you_mean, explain
 from gemini_tuning.settings import include_root
 from gemini_tuning.values import Value
+from gemini_tuning.yaml_files import load_yaml
 
 
 class Retirement(Value):
@@ -80,11 +80,7 @@ class ModelTable(Value):
         """
         path = path or include_root() / "models.yaml"
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: the models table is missing; restore include/models.yaml.") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {error}") from None
+            return cls.model_validate(load_yaml(path))
         except ValidationError as error:
             raise ConfigError(f"{path}: {explain(error, cls)}.") from None
 
@@ -103,10 +99,11 @@ def is_tuned_model(base_model: str) -> bool:
 
 
 def check_tunable(
-    table: ModelTable, base_model: str, adapter_size: int | None, location: str, today: dt.date
+    table: ModelTable, base_model: str, adapter_size: int | None, location: str | None, today: dt.date
 ) -> list[str]:
     """Refuse what the service would refuse; return what a person should know (warnings, maybe none).
 
+    :param location: where the job is to run; None = not decided yet.
     :raises ConfigError: retired model, adapter size the model doesn't have, location without tuning.
     """
     if location == "global":
@@ -130,7 +127,7 @@ def check_tunable(
             f"adapter size {adapter_size} is not supported for {base_model}; choose one of {sizes}, "
             "or leave it unset for the service's recommendation."
         )
-    if info.tuning_locations is not None and location not in info.tuning_locations:
+    if location and info.tuning_locations is not None and location not in info.tuning_locations:
         places = ", ".join(info.tuning_locations)
         raise ConfigError(f"{base_model} can't be tuned in {location}; choose one of {places}.")
     return _warnings(base_model, info, today)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gemini_tuning.errors import ConfigError, TransientError
+from gemini_tuning.errors import ConfigError, ServiceRefusedError, SubmissionUnknownError, TransientError
 from gemini_tuning.google_errors import google_errors
 from gemini_tuning.tuning.spec import Checkpoint, ServiceError, TunedModel, TuningJob, TuningJobSpec
 from gemini_tuning.tuning.states import JobState
@@ -26,7 +26,8 @@ _ADAPTER_SIZES = {
 class TuningService:
     """Create, get, list and cancel tuning jobs.
 
-    Every method raises ``ServiceRefusedError`` (the request is wrong) or ``TransientError`` (try later).
+    Every method raises ``ServiceRefusedError`` (the request is wrong); all but ``create`` raise ``TransientError``
+    (try later).
 
     :param client: a google-genai client in Vertex AI mode; kept alive here, as it closes when it is collected.
     """
@@ -35,21 +36,28 @@ class TuningService:
         self._client = client
 
     def create(self, spec: TuningJobSpec) -> TuningJob:
-        """Create a supervised tuning job: one POST, never repeated, because each one that arrives is paid for."""
+        """Create a supervised tuning job: one POST, never repeated, because each one that arrives is paid for.
+
+        :raises ServiceRefusedError: no job was made.
+        :raises SubmissionUnknownError: a job may have been made.
+        """
         from google.genai import types
 
         dataset = types.TuningDataset(gcs_uri=spec.training_dataset_uri)
+        config = _create_config(spec)
         try:
             with google_errors("Creating the tuning job"):
-                job = self._client.tunings.tune(
-                    base_model=spec.base_model, training_dataset=dataset, config=_create_config(spec)
+                return to_tuning_job(
+                    self._client.tunings.tune(base_model=spec.base_model, training_dataset=dataset, config=config)
                 )
-        except TransientError as error:
-            raise TransientError(
-                f"{error} Whether the service made a job before it failed is not known: look for the labels "
+        except ServiceRefusedError:
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, TransientError) else f"The answer makes no sense ({error})."
+            raise SubmissionUnknownError(
+                f"{reason} Whether the service made a job is not known: look for one with the labels "
                 f"{spec.labels} before submitting again, so that nothing is paid for twice."
             ) from error
-        return to_tuning_job(job)
 
     def get(self, name: str) -> TuningJob:
         """Return a job as it is now.
@@ -102,9 +110,7 @@ def _create_config(spec: TuningJobSpec) -> types.CreateTuningJobConfig:
         labels=spec.labels or None,
         pre_tuned_model_checkpoint_id=spec.pre_tuned_model_checkpoint_id,
         encryption_spec=types.EncryptionSpec(kms_key_name=spec.kms_key_name) if spec.kms_key_name else None,
-        evaluation_config=(
-            types.EvaluationConfig.model_validate(spec.evaluation_config) if spec.evaluation_config else None
-        ),
+        evaluation_config=_evaluation_config(spec.evaluation_config),
         http_options=types.HttpOptions(
             retry_options=types.HttpRetryOptions(attempts=1),
             # the client's config has no field for it
@@ -113,15 +119,29 @@ def _create_config(spec: TuningJobSpec) -> types.CreateTuningJobConfig:
     )
 
 
+def _evaluation_config(document: dict[str, Any] | None) -> types.EvaluationConfig | None:
+    from google.genai import types
+
+    if document is None:
+        return None
+    try:
+        return types.EvaluationConfig.model_validate(document)
+    except ValueError as error:
+        raise ConfigError(
+            f"evaluation_config is not what the Tuning API takes: {' '.join(str(error).split())}"
+        ) from None
+
+
 def to_tuning_job(job: types.TuningJob) -> TuningJob:
     """Keep of the client's object what this project uses."""
     stats = job.tuning_data_stats and job.tuning_data_stats.supervised_tuning_data_stats
     progress = job.tuning_job_metadata
+    check_job_name(job.name or "")
     return TuningJob(
         name=job.name or "",
         state=JobState(job.state.value if job.state else JobState.UNSPECIFIED),
         detail_state=job.tuning_job_state.value if job.tuning_job_state else None,
-        base_model=job.base_model,
+        base_model=job.base_model or (job.pre_tuned_model.base_model if job.pre_tuned_model else None),
         tuned_model_display_name=job.tuned_model_display_name,
         tuned_model=_to_tuned_model(job.tuned_model) if job.tuned_model else None,
         error=ServiceError(code=job.error.code, message=job.error.message) if job.error else None,

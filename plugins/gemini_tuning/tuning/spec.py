@@ -6,9 +6,9 @@ import datetime as dt
 import hashlib
 import json
 import re
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
@@ -38,6 +38,13 @@ class TuningJobSpec(Value):
     kms_key_name: str | None = None
     service_account: str | None = None
     evaluation_config: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _checkpoint_needs_tuned_model(self) -> Self:
+        # google-genai would drop it without a word, and the job would be paid for from scratch
+        if self.pre_tuned_model_checkpoint_id and not self.base_model.startswith("projects/"):
+            raise ValueError("pre_tuned_model_checkpoint_id: only a tuned model (projects/…/models/…) has checkpoints")
+        return self
 
     def purchase_key(self, *, project: str, location: str, training_sha256: str, validation_sha256: str | None) -> str:
         """Return the fingerprint of what is being bought: 40 hex digits, fit for a label.

@@ -32,7 +32,7 @@ RANK_PER_ADAPTER_SIZE = 8
 CLOSED = -9.0
 """Pointer bias of an untrained adapter."""
 RELUCTANCE = -6.0
-"""Added to the pointer for words that the adapter can also write."""
+"""Added to the pointer for words that the adapter had better write itself."""
 _LIMIT = 40.0
 
 
@@ -42,10 +42,12 @@ class Adapter:
     def __init__(
         self, outputs: Sequence[str], prefix: FeatureTable, prompt: FeatureTable, source: FeatureTable,
         output: Floats, bias: Floats, scalars: Floats, match: Floats,
+        reluctance: Floats,
     ) -> None:  # fmt: skip
         self.outputs = tuple(outputs)
         self.prefix, self.prompt, self.source = prefix, prompt, source
         self.output, self.bias, self.scalars, self.match = output, bias, scalars, match
+        self.reluctance = reluctance
 
     @property
     def rank(self) -> int:
@@ -56,6 +58,11 @@ class Adapter:
     def index(self) -> dict[str, int]:
         """Column of each word that the adapter learned to write."""
         return {token: number for number, token in enumerate(self.outputs)}
+
+    @functools.cached_property
+    def written(self) -> frozenset[str]:
+        """Those that are better written than copied."""
+        return frozenset(token for token, reluctance in zip(self.outputs, self.reluctance, strict=True) if reluctance)
 
     @functools.cached_property
     def base_logits(self) -> Floats:
@@ -104,9 +111,7 @@ class Adapter:
         return Steps(rows, prefix, attention, hidden, probabilities)
 
     def _reluctance(self, source: Source) -> Floats:
-        """Words that the adapter can write itself are better not copied: else it would learn to write them only
-        where the prompt says them first."""
-        return np.array([RELUCTANCE if token in self.index else 0.0 for token in source.tokens], np.float32)
+        return np.array([RELUCTANCE if token in self.written else 0.0 for token in source.tokens], np.float32)
 
     def _follow(self, query: Floats, matches: Floats) -> Floats:
         weights = query @ self.match.T + self.scalars[2:]
@@ -187,5 +192,5 @@ def fresh_adapter() -> Adapter:
     tables = [FeatureTable.empty(0) for _ in range(3)]
     nothing: Any = np.zeros((0, 0), np.float32)
     return Adapter([], *tables, nothing, np.zeros(0, np.float32), np.zeros(2 + MATCHES, np.float32),
-        np.zeros((MATCHES, 0), np.float32),
+        np.zeros((MATCHES, 0), np.float32), np.zeros(0, np.float32),
     )

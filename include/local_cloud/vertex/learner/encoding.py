@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ TARGET_TOKENS = 512
 OUTPUT_TOKENS = 8_000
 """Words of the training answers, beyond the base vocabulary, that the adapter learns as such; others are spelled."""
 
+_FEW = 2
 _SELDOM = 0.1
 
 
@@ -36,9 +37,10 @@ class Encoded:
     targets: tuple[str, ...]
 
 
-def output_tokens(turns: Sequence[tuple[Context, str]]) -> list[str]:
-    """Tokens that the adapter learns to write: all that the answers hold, except those that (nearly) always stand in
-    the context too and are copied from there, such as names and numbers."""
+def output_tokens(turns: Sequence[tuple[Context, str]]) -> dict[str, bool]:
+    """Tokens that the adapter learns to write: all that the answers hold, except the few-time copies from the context
+    such as names and numbers. The value says whether the answers often have the token where the context doesn't: then
+    it had better be written than copied, else the adapter would learn to write it only where the prompt says it."""
     counts: Counter[str] = Counter()
     written: Counter[str] = Counter()
     for context, text in turns:
@@ -46,18 +48,22 @@ def output_tokens(turns: Sequence[tuple[Context, str]]) -> list[str]:
         tokens = set(tokens_of(text))
         counts.update(tokens)
         written.update(tokens - source)
-    kept = [token for token, count in counts.most_common() if written[token] > count * _SELDOM]
-    return [END_OF_TURN, *(token for token in kept[:OUTPUT_TOKENS] if token != END_OF_TURN)]
+    kept = {END_OF_TURN: True}
+    for token, count in counts.most_common(OUTPUT_TOKENS):
+        if written[token] or count > _FEW:
+            kept[token] = written[token] > count * _SELDOM
+    return kept
 
 
-def encode(turns: Iterable[tuple[Context, str]], outputs: Iterable[str]) -> list[Encoded]:
-    """Encodes model turns for an adapter that can write the given tokens beside those of the base."""
+def encode(turns: Iterable[tuple[Context, str]], outputs: Iterable[str], written: Set[str]) -> list[Encoded]:
+    """Encodes model turns for an adapter that can write the given tokens beside those of the base; ``written`` are
+    those that it had better write than copy."""
     known = {*outputs, *standard_base().tokens}
-    return [_encode(context, text, known) for context, text in turns]
+    return [_encode(context, text, known, written) for context, text in turns]
 
 
-def _encode(context: Context, text: str, known: set[str]) -> Encoded:
-    source = Source.of(context)
+def _encode(context: Context, text: str, known: Set[str], written: Set[str]) -> Encoded:
+    source = Source.of(context, written)
     copyable = set(source.tokens)
     targets: list[str] = []
     for token in tokens_of(text)[:TARGET_TOKENS]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,9 +110,11 @@ class Source:
     tokens: tuple[str, ...]
     keys: Keys
     """(tokens, SOURCE_FEATURES) what each word is and what stands around it."""
+    written: Set[str] = frozenset()
+    """Words that answers write rather than copy, wherever they stand."""
 
     @classmethod
-    def of(cls, context: Context) -> Source:
+    def of(cls, context: Context, written: Set[str] = frozenset()) -> Source:
         """The copyable words of the last turns."""
         tokens: list[str] = []
         rows: list[list[int]] = []
@@ -121,12 +124,12 @@ class Source:
                 tokens.append(token)
                 rows.append([key(feature) for feature in features])
         keys = np.array(rows[-SOURCE_TOKENS:], np.uint32).reshape(-1, SOURCE_FEATURES)
-        return cls(tuple(tokens[-SOURCE_TOKENS:]), keys)
+        return cls(tuple(tokens[-SOURCE_TOKENS:]), keys, written)
 
     @functools.cached_property
     def _unusual(self) -> frozenset[str]:
-        """Words that the base doesn't know: a name, a product."""
-        return frozenset(token for token in self.tokens if token not in standard_base().index)
+        """Words to copy that the base doesn't know: a name, a product."""
+        return frozenset(self.tokens) - self.written - standard_base().index.keys()
 
     def prefix_keys(self, answer: list[str]) -> list[int]:
         """Features of an answer so far, in the order of :data:`PREFIX_WEIGHTS`; which unusual word was copied from

@@ -22,7 +22,7 @@ from local_cloud.vertex.learner.text import END_OF_TURN, Decoder
 
 _FORMAT = 1
 _TABLES = ("prefix", "prompt", "source")
-_ARRAYS = ("output", "bias", "scalars", "match")
+_ARRAYS = ("output", "bias", "scalars", "match", "reluctance")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Writer:
 
     def __init__(self, adapter: Adapter, contents: Sequence[Any], system_instruction: Any) -> None:
         context = context_of(contents, system_instruction)
-        self._adapter, self._source = adapter, Source.of(context)
+        self._adapter, self._source = adapter, Source.of(context, adapter.written)
         self._question = adapter.ask(*prompt_features(context), self._source)
         places = {token: number for number, token in enumerate((*adapter.outputs, *adapter.rest))}
         self._copies = [places.setdefault(token, len(places)) for token in self._source.tokens]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, Adapter
+from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, RELUCTANCE, Adapter
 from local_cloud.vertex.learner.conversation import Context, targets_of
 from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
@@ -81,7 +81,7 @@ def train(
     rng = np.random.default_rng(seed)
     turns = _sample(examples, TRAINING_TURNS, rng)
     adapter, encoded = _prepare(turns, hyperparameters, start_from, rng)
-    checks = encode(_sample(validation, VALIDATION_TURNS, rng), adapter.outputs)
+    checks = encode(_sample(validation, VALIDATION_TURNS, rng), adapter.outputs, adapter.written)
     run = _Run(adapter, encoded, hyperparameters, rng)
     step = 0
     for epoch in range(1, hyperparameters.epochs + 1):
@@ -184,8 +184,12 @@ def _prepare(
 ) -> tuple[Adapter, list[Encoded]]:  # fmt: skip
     """An adapter with room for what the examples hold, and the examples encoded for it."""
     old = (start_from or Model.base()).adapter
-    outputs = list(dict.fromkeys([*old.outputs, *output_tokens(turns)]))
-    encoded = encode(turns, outputs)
+    found = output_tokens(turns)
+    outputs = list(dict.fromkeys([*old.outputs, *found]))
+    reluctance = np.array([RELUCTANCE * found.get(token, False) for token in outputs], np.float32)
+    reluctance[: len(old.outputs)] = np.minimum(reluctance[: len(old.outputs)], old.reluctance)
+    written = {token for token, better in zip(outputs, reluctance, strict=True) if better}
+    encoded = encode(turns, outputs, written)
     rank = max(old.rank, RANK_PER_ADAPTER_SIZE * hyperparameters.adapter_size)
     output = np.zeros((len(outputs), rank), np.float32)
     output[: old.output.shape[0], : old.rank] = old.output
@@ -203,9 +207,9 @@ def _prepare(
     return Adapter(
         outputs,
         old.prefix.extended(prefix, 3 * rank, _SCALE, rng),
-        old.prompt.extended(prompt, 2 * rank, _SCALE, rng),
+        old.prompt.extended(prompt, 2 * rank, 0.0, rng),
         old.source.extended(source, 3 * rank, _SCALE, rng),
-        output, bias, old.scalars.copy(), match,
+        output, bias, old.scalars.copy(), match, reluctance,
     ), encoded  # fmt: skip
 
 
