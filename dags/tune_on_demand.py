@@ -118,7 +118,7 @@ FORM = {
         section="Google Cloud",
     ),
     "name": Param(
-        "on_demand",
+        "by_hand",
         type="string",
         pattern="^[a-z][a-z0-9_-]{0,62}$",
         title="Pipeline name",

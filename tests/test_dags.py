@@ -7,6 +7,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 from tests.conftest import PROJECT
 
+from gemini_tuning.on_demand import pipeline_of_form
 from gemini_tuning.settings import INCLUDE_VARIABLE, WAIT_MODE_VARIABLE
 
 STAGES = ["validate", "upload", "submit", "wait", "smoke_test", "summary"]
@@ -97,6 +98,13 @@ def test_a_schedule_starts_with_its_next_run(include):
     dag = parse().dags["tune_support_replies"]
     assert dag.start_date is None
     assert all(task.start_date is None for task in dag.tasks)
+
+
+def test_the_form_as_it_stands_becomes_a_pipeline_once_its_data_is_named(bag):
+    form = bag.dags["tune_on_demand"].params.dump() | {"train": "support_replies/train.jsonl"}
+    pipeline = pipeline_of_form(form)
+    assert pipeline.bucket == "gemini-tuning-demo"
+    assert pipeline.hyperparameters.epochs is None
 
 
 def test_nothing_is_bought_by_one_click_on_the_form(bag):

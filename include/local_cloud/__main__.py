@@ -1,7 +1,7 @@
 """``python -m local_cloud``: start the local Cloud Storage and the local Vertex AI.
 
-Both listen on loopback, unless they are told otherwise twice. When both answer, the ready file (if asked for) appears, complete, with their
-addresses. The process ends on SIGTERM or SIGINT, and with the process that started it.
+Both listen on loopback, unless they are told otherwise twice. When both answer, the ready file (if asked for) appears,
+complete, with their addresses. The process ends on SIGTERM or SIGINT, and with the process that started it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import ipaddress
 import json
 import logging
 import os
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
+        _check_host(options.host, allow_others=options.allow_non_loopback)
         return asyncio.run(_serve(options))
     except (StorageError, StartError, OSError) as error:
         print(f"local_cloud: {error}", file=sys.stderr)
@@ -167,6 +169,16 @@ def _sole_user(state: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StartError(f"another local cloud is running on the state directory {state}") from None
         yield
+
+
+def _check_host(host: str, *, allow_others: bool) -> None:
+    """Raise StartError when other machines could reach ``host``, unless that is wanted."""
+    address = socket.gethostbyname(host)
+    if not (allow_others or ipaddress.ip_address(address).is_loopback):
+        raise StartError(
+            f"{host} ({address}) can be reached from other machines, and these servers guard nothing; "
+            "add --allow-non-loopback if that is meant"
+        )
 
 
 def _listener(host: str, port: int) -> socket.socket:

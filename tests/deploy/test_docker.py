@@ -11,6 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from tests.conftest import PROJECT
 
+from local_cloud.__main__ import _parser
+
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
@@ -43,6 +45,11 @@ class TestImage:
             for source in sources:
                 assert (PROJECT / source).exists(), source
                 assert f"!{source}" in ignored, source
+
+    def test_the_pipelines_image_is_what_a_plain_build_makes(self):
+        assert re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE)[-1] == "airflow"
+        for service in OURS.values():
+            assert f" AS {service['build']['target']}\n" in DOCKERFILE + "\n"
 
     def test_it_runs_as_a_user_that_is_not_root(self):
         assert re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)[-1] == "airflow"
@@ -98,6 +105,21 @@ class TestCompose:
     def test_it_is_published_on_loopback_only(self, name):
         for port in SERVICES[name].get("ports", []):
             assert str(port).startswith("127.0.0.1:")
+
+    def test_airflow_can_write_its_password_file(self):
+        for service in AIRFLOW.values():
+            file = service["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
+            (mode,) = [v.split(":")[2:] for v in service["volumes"] if file.startswith(v.split(":")[1] + "/")]
+            assert mode == []
+
+    def test_the_local_cloud_is_asked_for_by_name_and_started_with_flags_it_knows(self):
+        service = SERVICES["local-cloud"]
+        assert service["profiles"] == ["local-cloud"]
+        python, dash_m, module, *flags = shlex.split(service["command"])
+        assert (python, dash_m, module) == ("python", "-m", "local_cloud")
+        options = _parser().parse_args(flags)
+        assert options.host == "local-cloud", "the name other containers know it by"
+        assert options.allow_non_loopback
 
     def test_no_secret_stands_in_the_file(self):
         for service in SERVICES.values():

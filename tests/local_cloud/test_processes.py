@@ -179,6 +179,22 @@ def test_the_key_file_is_private_and_both_servers_listen_on_loopback_only(local_
     assert addresses == ["0100007F", "0100007F"]
 
 
+def test_other_machines_are_kept_out_unless_they_are_let_in_on_purpose(tmp_path: Path) -> None:
+    command = command_line(tmp_path, tmp_path / "ready.json", host="0.0.0.0")
+    environment = {**os.environ, "PYTHONPATH": str(INCLUDE)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "--allow-non-loopback" in done.stderr
+
+
+def test_it_is_reached_by_the_name_it_listens_on(tmp_path: Path) -> None:
+    with running_local_cloud(tmp_path, host="localhost") as cloud, cloud.http() as client:
+        assert cloud.vertex_url.startswith("http://localhost:")
+        assert cloud.storage_url.startswith("http://localhost:")
+        name = create(cloud, client, 1)
+        assert wait_for_job(client, name)["state"] == "JOB_STATE_SUCCEEDED"
+
+
 def test_objects_survive_in_storage(local_cloud: LocalCloud) -> None:
     local_cloud.upload("kept/object.txt", "kept")
     blob = local_cloud.storage().bucket(local_cloud.bucket).blob("kept/object.txt")

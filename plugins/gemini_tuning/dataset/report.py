@@ -23,8 +23,8 @@ class Finding(Value):
     hint: str
 
     def __str__(self) -> str:
-        """Return ``file:line: message (path). hint [code]``."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        """Return ``file:line:column: message at path. hint [code]``."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         at = f" at {self.path}" if self.path else ""
         return f"{place}: {self.message}{at}. {self.hint} [{self.code}]"
 

@@ -88,7 +88,9 @@ class Adapter:
         prompt_rows, source_rows = self.prompt.rows(prompt_keys), self.source.rows(source.keys)
         prompt = prompt_weights @ self.prompt.weights[prompt_rows]
         words = self.source.weights[source_rows].sum(axis=1)
-        return Question(source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source))
+        return Question(
+            source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source)
+        )
 
     def probabilities(self, question: Question, prefix_keys: Keys, matches: Floats) -> Steps:
         """One row of probabilities per step over [words to write, all other base words, source words to copy]."""
@@ -127,7 +129,11 @@ class Adapter:
         attended = steps.attention * (hidden @ question.values.T)
         attended -= steps.attention * attended.sum(axis=1, keepdims=True)
         prefix = np.concatenate(
-            [hidden * (1.0 + question.prompt[:rank]), copied @ question.keys + together @ self.match, attended @ question.seen],
+            [
+                hidden * (1.0 + question.prompt[:rank]),
+                copied @ question.keys + together @ self.match,
+                attended @ question.seen,
+            ],
             axis=1,
         )
         prompt = np.concatenate([(hidden * before).sum(axis=0), hidden.sum(axis=0)])
@@ -136,11 +142,14 @@ class Adapter:
         sparse = {
             "prefix": _spread(steps.rows, PREFIX_WEIGHTS[None, :, None] * prefix[:, None, :]),
             "prompt": _spread(question.prompt_rows, question.prompt_weights[:, None] * prompt),
-            "source": _spread(
-                question.source_rows, np.repeat(source[:, None, :], question.source_rows.shape[1], 1)
-            ),
+            "source": _spread(question.source_rows, np.repeat(source[:, None, :], question.source_rows.shape[1], 1)),
         }
-        dense = {"output": written.T @ steps.hidden, "bias": written.sum(axis=0), "scalars": scalars, "match": together.T @ query}
+        dense = {
+            "output": written.T @ steps.hidden,
+            "bias": written.sum(axis=0),
+            "scalars": scalars,
+            "match": together.T @ query,
+        }
         return Gradients(dense, sparse)
 
 
@@ -191,6 +200,12 @@ def fresh_adapter() -> Adapter:
     """An adapter that learned nothing: rank zero, nothing to write, pointer closed."""
     tables = [FeatureTable.empty(0) for _ in range(3)]
     nothing: Any = np.zeros((0, 0), np.float32)
-    return Adapter([], *tables, nothing, np.zeros(0, np.float32), np.zeros(2 + MATCHES, np.float32),
-        np.zeros((MATCHES, 0), np.float32), np.zeros(0, np.float32),
+    return Adapter(
+        [],
+        *tables,
+        nothing,
+        np.zeros(0, np.float32),
+        np.zeros(2 + MATCHES, np.float32),
+        np.zeros((MATCHES, 0), np.float32),
+        np.zeros(0, np.float32),
     )

@@ -33,15 +33,12 @@ class Goal:
         """The goal of an example for this adapter."""
         words = len(adapter.outputs)
         columns = [adapter.index.get(token, words) for token in example.targets]
-        shares = [
-            1.0 if token in adapter.index else adapter.rest.get(token, 0.0) for token in example.targets
-        ]
+        shares = [1.0 if token in adapter.index else adapter.rest.get(token, 0.0) for token in example.targets]
         source = np.array(example.source.tokens, dtype=object)
         copies = np.array(example.targets, dtype=object)[:, None] == source[None, :]
         own: dict[str, int] = {}
         merge = [
-            adapter.index.get(token, words + 1 + own.setdefault(token, len(own)))
-            for token in example.source.tokens
+            adapter.index.get(token, words + 1 + own.setdefault(token, len(own))) for token in example.source.tokens
         ]
         return cls(
             np.array(columns, np.intp), np.array(shares, np.float32),

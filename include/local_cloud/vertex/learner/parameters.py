@@ -39,9 +39,7 @@ class FeatureTable:
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[places] == keys, places, len(self.keys))
 
-    def extended(
-        self, keys: NDArray[np.uint32], width: int, scale: float, rng: np.random.Generator
-    ) -> FeatureTable:
+    def extended(self, keys: NDArray[np.uint32], width: int, scale: float, rng: np.random.Generator) -> FeatureTable:
         """A wider copy that also knows these features: old weights stay, new ones are small and random."""
         merged = np.union1d(self.keys, keys).astype(np.uint32)
         weights = rng.normal(0.0, scale, (len(merged) + 1, width)).astype(np.float32)

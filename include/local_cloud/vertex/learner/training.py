@@ -26,7 +26,8 @@ TRAINING_CHARACTERS = 400_000
 VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
 _RATE = 0.01
-_LAST_RATE = 0.1
+_LAST_RATE = 0.03
+"""The rate falls evenly from the first update to the last, but not below this part of it."""
 _UPDATE_TURNS = 2
 _PASSES = 3
 """How often a step goes over its batch."""
@@ -44,13 +45,9 @@ class Hyperparameters:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.adapter_size < 1:
-            raise ValueError(
-                f"epochs and adapter size must be at least 1, not {self.epochs} and {self.adapter_size}"
-            )
+            raise ValueError(f"epochs and adapter size must be at least 1, not {self.epochs} and {self.adapter_size}")
         if not (math.isfinite(self.learning_rate_multiplier) and self.learning_rate_multiplier > 0):
-            raise ValueError(
-                f"the learning rate multiplier must be above 0, not {self.learning_rate_multiplier}"
-            )
+            raise ValueError(f"the learning rate multiplier must be above 0, not {self.learning_rate_multiplier}")
 
 
 @dataclass(frozen=True)
@@ -161,9 +158,7 @@ class _Run:
         return score
 
 
-def _sample(
-    examples: Iterable[Mapping[str, Any]], limit: int, rng: np.random.Generator
-) -> list[tuple[Context, str]]:
+def _sample(examples: Iterable[Mapping[str, Any]], limit: int, rng: np.random.Generator) -> list[tuple[Context, str]]:
     """Model turns with their contexts, at most so many, every turn being as likely (reservoir sampling)."""
     kept: list[tuple[Context, str]] = []
     number = 0
