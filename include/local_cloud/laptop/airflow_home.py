@@ -16,6 +16,7 @@ from local_cloud.laptop.state import write_private
 
 ADMIN = "admin"
 _SIMPLE_AUTH = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+_PATIENCE = "sqlite_patience"
 
 
 def prepare(settings: StackSettings, *, port: int) -> None:
@@ -25,6 +26,9 @@ def prepare(settings: StackSettings, *, port: int) -> None:
     """
     settings.airflow_home.mkdir(parents=True, exist_ok=True)
     password(settings)
+    patience = settings.airflow_home / "config" / f"{_PATIENCE}.py"  # Airflow imports what lies in this folder
+    patience.parent.mkdir(exist_ok=True)
+    patience.write_text('CONNECT = {"timeout": 60}  # seconds\n', encoding="utf-8")
     write_private(settings.airflow_home / "airflow.cfg", configuration(settings, port=port, keys=_keys(settings)))
 
 
@@ -57,7 +61,12 @@ def configuration(settings: StackSettings, *, port: int, keys: dict[str, str]) -
             "execution_api_server_url": f"{url}/execution/",
             "hostname_callable": "socket.gethostname",  # the default asks DNS, slow on some laptops
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{settings.airflow_home / 'airflow.db'}"},
+        "database": {
+            "sql_alchemy_conn": f"sqlite:///{settings.airflow_home / 'airflow.db'}",
+            # SQLite lets one process write at a time; the default patience of 5 s is too short for a busy laptop
+            "sql_alchemy_connect_args": f"{_PATIENCE}.CONNECT",
+            "sql_alchemy_connect_args_async": f"{_PATIENCE}.CONNECT",
+        },
         "logging": {"base_log_folder": settings.airflow_home / "logs", "colored_console_log": False},
         "api": {
             "host": "127.0.0.1",

@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from local_cloud.vertex.learner.base import standard_base
 from local_cloud.vertex.learner.features import MATCHES, PREFIX_WEIGHTS
 from local_cloud.vertex.learner.parameters import FeatureTable, Floats, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from local_cloud.vertex.learner.features import Keys, Source
+
+Matches = NDArray[np.uint8]
 
 RANK_PER_ADAPTER_SIZE = 8
 CLOSED = -9.0
@@ -36,23 +37,27 @@ RELUCTANCE = -6.0
 _LIMIT = 40.0
 
 
+@dataclass(eq=False)
 class Adapter:
     """Weights and what they compute."""
 
-    def __init__(
-        self, outputs: Sequence[str], prefix: FeatureTable, prompt: FeatureTable, source: FeatureTable,
-        output: Floats, bias: Floats, scalars: Floats, match: Floats,
-        reluctance: Floats,
-    ) -> None:  # fmt: skip
-        self.outputs = tuple(outputs)
-        self.prefix, self.prompt, self.source = prefix, prompt, source
-        self.output, self.bias, self.scalars, self.match = output, bias, scalars, match
-        self.reluctance = reluctance
+    outputs: tuple[str, ...]
+    """The words that it learned to write."""
+    prefix: FeatureTable
+    prompt: FeatureTable
+    source: FeatureTable
+    output: Floats
+    bias: Floats
+    scalars: Floats
+    """Shift of the other words of the base, bias of the pointer, and the weight of each of its matches."""
+    match: Floats
+    reluctance: Floats
+    """Added to the pointer for each word of ``outputs``; not learned."""
 
     @property
     def rank(self) -> int:
         """Width of the hidden layer."""
-        return self.output.shape[1]
+        return int(self.output.shape[1])
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
@@ -92,7 +97,7 @@ class Adapter:
             source, prompt_rows, prompt_weights, source_rows, prompt, *_thirds(words), self._reluctance(source)
         )
 
-    def probabilities(self, question: Question, prefix_keys: Keys, matches: Floats) -> Steps:
+    def probabilities(self, question: Question, prefix_keys: Keys, matches: Matches) -> Steps:
         """One row of probabilities per step over [words to write, all other base words, source words to copy]."""
         rank = self.rank
         rows = self.prefix.rows(prefix_keys)
@@ -115,17 +120,18 @@ class Adapter:
     def _reluctance(self, source: Source) -> Floats:
         return np.array([RELUCTANCE if token in self.written else 0.0 for token in source.tokens], np.float32)
 
-    def _follow(self, query: Floats, matches: Floats) -> Floats:
+    def _follow(self, query: Floats, matches: Matches) -> Floats:
         weights = query @ self.match.T + self.scalars[2:]
-        return np.einsum("tm,tjm->tj", weights, matches)
+        follow: Floats = np.einsum("tm,tjm->tj", weights, matches.astype(np.float32))
+        return follow
 
-    def gradients(self, question: Question, steps: Steps, matches: Floats, error: Floats) -> Gradients:
+    def gradients(self, question: Question, steps: Steps, matches: Matches, error: Floats) -> Gradients:
         """Gradients of the loss, given its gradient by the logits."""
         rank, words = self.rank, len(self.outputs)
         written, copied = error[:, :words], error[:, words + 1 :]
         before, query, look = _thirds(steps.prefix)
         hidden = written @ self.output
-        together = np.einsum("tj,tjm->tm", copied, matches)
+        together = np.einsum("tj,tjm->tm", copied, matches.astype(np.float32))
         attended = steps.attention * (hidden @ question.values.T)
         attended -= steps.attention * attended.sum(axis=1, keepdims=True)
         prefix = np.concatenate(
@@ -198,14 +204,9 @@ def _spread(rows: Rows, values: Floats) -> tuple[Rows, Floats]:
 
 def fresh_adapter() -> Adapter:
     """An adapter that learned nothing: rank zero, nothing to write, pointer closed."""
-    tables = [FeatureTable.empty(0) for _ in range(3)]
-    nothing: Any = np.zeros((0, 0), np.float32)
+    nothing = np.zeros(0, np.float32)
     return Adapter(
-        [],
-        *tables,
-        nothing,
-        np.zeros(0, np.float32),
-        np.zeros(2 + MATCHES, np.float32),
-        np.zeros((MATCHES, 0), np.float32),
-        np.zeros(0, np.float32),
-    )
+        (), FeatureTable.empty(0), FeatureTable.empty(0), FeatureTable.empty(0), output=np.zeros((0, 0), np.float32),
+        bias=nothing, scalars=np.zeros(2 + MATCHES, np.float32), match=np.zeros((MATCHES, 0), np.float32),
+        reluctance=nothing,
+    )  # fmt: skip

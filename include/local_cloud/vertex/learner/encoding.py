@@ -14,9 +14,9 @@ from local_cloud.vertex.learner.conversation import Context
 from local_cloud.vertex.learner.features import Keys, Source, prompt_features
 from local_cloud.vertex.learner.text import END_OF_TURN, MARKERS, spell, tokens_of
 
-TARGET_TOKENS = 512
+TARGET_TOKENS = 400
 """A longer model turn is learned up to here; the model then never sees it end."""
-OUTPUT_TOKENS = 8_000
+OUTPUT_TOKENS = 4_000
 """Words of the training answers, beyond the base vocabulary, that the adapter learns as such; others are spelled."""
 
 _FEW = 2
@@ -32,7 +32,7 @@ class Encoded:
     source: Source
     prefix_keys: Keys
     """(steps, features)"""
-    matches: NDArray[np.float32]
+    matches: NDArray[np.uint8]
     """(steps, source tokens, MATCHES)"""
     targets: tuple[str, ...]
 
@@ -49,7 +49,9 @@ def output_tokens(turns: Sequence[tuple[Context, str]]) -> dict[str, bool]:
         counts.update(tokens)
         written.update(tokens - source)
     kept = {END_OF_TURN: True}
-    for token, count in counts.most_common(OUTPUT_TOKENS):
+    # Sorted through and through: a set's own order changes from process to process.
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    for token, count in frequent[:OUTPUT_TOKENS]:
         if written[token] or count > _FEW:
             kept[token] = written[token] > count * _SELDOM
     return kept
@@ -76,6 +78,6 @@ def _encode(context: Context, text: str, known: Set[str], written: Set[str]) -> 
     return Encoded(
         keys, weights, source,
         np.array([source.prefix_keys(prefix) for prefix in prefixes], np.uint32),
-        np.array([source.matches(prefix) for prefix in prefixes], np.float32),
+        np.array([source.matches(prefix) for prefix in prefixes], np.uint8),
         tuple(targets),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from local_cloud.vertex.learner.text import CAPITAL, GLUE, MARKERS, UPPER, is_wo
 
 Keys = NDArray[np.uint32]
 
-SOURCE_TOKENS = 320
+SOURCE_TOKENS = 256
 """Words and symbols of the context that an answer can copy: the last ones."""
 
 _RECENT = 14
@@ -136,7 +136,7 @@ class Source:
         the context makes no difference to what follows."""
         recent = [self._kind(token) for token in answer[-_RECENT:]]
         head = [f"head {place} {self._kind(token)}" for place, token in enumerate(answer[:_HEAD])]
-        a, b, c, d = ([_START] * 4 + recent)[-4:]
+        a, b, c, d = [*[_START] * 4, *recent][-4:]
         features = [f"1 {d}", f"2 {c} {d}", f"3 {b} {c} {d}", f"4 {a} {b} {c} {d}", f"-2 {c}", f"-3 {b}"]
         bag = [f"bag {token}" for token in reversed(recent)]
         head += ["head <none>"] * (_HEAD - len(head))
@@ -148,10 +148,10 @@ class Source:
             return f"<{len(token)} digits>"
         return "<copied>" if token in self._unusual else token
 
-    def matches(self, answer: list[str]) -> NDArray[np.float32]:
+    def matches(self, answer: list[str]) -> NDArray[np.uint8]:
         """(tokens, MATCHES): follows the word just written; follows the last two; already used; first of its kind."""
         plain = [token for token in answer if token not in MARKERS]
-        last, second = ([_START, _START] + plain)[-1:-3:-1]
+        last, second = [_START, _START, *plain][-1:-3:-1]
         used = set(plain)
         before, earlier = _START, ""
         rows = []
@@ -161,7 +161,7 @@ class Source:
             rows.append((follows, follows and earlier == second, token in used, token not in seen))
             before, earlier = token, before
             seen.add(token)
-        return np.array(rows, np.float32).reshape(-1, MATCHES)
+        return np.array(rows, np.uint8).reshape(-1, MATCHES)
 
 
 def _source_features(tokens: list[str], place: str) -> list[tuple[str, list[str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,11 @@ class Model:
                 raise ValueError(
                     f"{path}: the model was tuned by another version of the local learner or of Python; tune it again"
                 )
-            tables = [FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in _TABLES]
-            return cls(Adapter(about["outputs"], *tables, *(arrays[name] for name in _ARRAYS)))
+            prefix, prompt, source = (
+                FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in _TABLES
+            )
+            weights = {name: arrays[name] for name in _ARRAYS}
+            return cls(Adapter(tuple(about["outputs"]), prefix, prompt, source, **weights))
 
 
 class _Writer:
@@ -141,12 +145,5 @@ def _first_stop(text: str, sequences: Sequence[str]) -> int | None:
     return min(found, default=None)
 
 
-def _fingerprint() -> str:
-    return format(hash_of(standard_base().tokens), "08x")
-
-
-def hash_of(tokens: Sequence[str]) -> int:
-    """Hash of a token list, the same in every process."""
-    import zlib
-
-    return zlib.crc32("\n".join(tokens).encode())
+def _fingerprint() -> int:
+    return zlib.crc32("\n".join(standard_base().tokens).encode())

@@ -23,8 +23,8 @@ class Goal:
     columns: NDArray[np.intp]
     shares: Floats
     """Part of that column which belongs to the target: one, or less for a word in the column of the rest."""
-    copies: Floats
-    """(steps, source tokens) one where the source word is the target."""
+    copies: NDArray[np.bool_]
+    """(steps, source tokens) true where the source word is the target."""
     merge: NDArray[np.intp]
     """Column of each source word among the words to write, or one of its own."""
 
@@ -42,7 +42,7 @@ class Goal:
         ]
         return cls(
             np.array(columns, np.intp), np.array(shares, np.float32),
-            copies.astype(np.float32).reshape(len(columns), len(source)), np.array(merge, np.intp),
+            copies.astype(bool).reshape(len(columns), len(source)), np.array(merge, np.intp),
         )  # fmt: skip
 
 

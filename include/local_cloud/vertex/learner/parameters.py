@@ -14,6 +14,8 @@ Rows = NDArray[np.intp]
 _KEEP_FIRST, _KEEP_SECOND = np.float32(0.9), np.float32(0.99)
 _STEEPEST = np.float32(20.0)
 _FLOOR = np.float32(1e-6)
+_FURTHEST = np.float32(30.0)
+# With these bounds the largest learning rate gives a bad model, never a NaN.
 
 
 class FeatureTable:
@@ -40,12 +42,13 @@ class FeatureTable:
         return np.where(self.keys[places] == keys, places, len(self.keys))
 
     def extended(self, keys: NDArray[np.uint32], width: int, scale: float, rng: np.random.Generator) -> FeatureTable:
-        """A wider copy that also knows these features: old weights stay, new ones are small and random."""
+        """A copy that also knows these features: old weights stay, new ones are random around zero."""
         merged = np.union1d(self.keys, keys).astype(np.uint32)
         weights = rng.normal(0.0, scale, (len(merged) + 1, width)).astype(np.float32)
         weights[-1] = 0.0
         table = FeatureTable(merged, weights)
-        table.weights[table.rows(self.keys), : self.weights.shape[1]] = self.weights[:-1]
+        if len(self.keys):
+            weights[table.rows(self.keys)] = self.weights[:-1]
         return table
 
 
@@ -73,12 +76,14 @@ class Adam:
         spread = self._spread(name, gradient * gradient)
         self.first[name] = first
         weights -= np.float32(rate / (1 - _KEEP_FIRST**self.updates)) * first / spread
+        np.clip(weights, -_FURTHEST, _FURTHEST, out=weights)
 
     def update_rows(self, name: str, weights: Floats, gradient: Floats, rate: float, rows: Rows) -> None:
         """Changes distinct rows of a table in place; ``gradient`` has a row for each."""
         if len(rows):
             spread = self._spread(name, (gradient * gradient).mean(keepdims=True))
-            weights[rows] -= np.float32(rate) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
+            moved = weights[rows] - np.float32(rate) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
+            weights[rows] = np.clip(moved, -_FURTHEST, _FURTHEST)
 
     def _spread(self, name: str, square: Floats) -> Floats:
         second = self.second.get(name, np.float32(0)) * _KEEP_SECOND + (1 - _KEEP_SECOND) * square

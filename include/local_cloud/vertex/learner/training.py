@@ -19,9 +19,9 @@ from local_cloud.vertex.learner.model import Model
 from local_cloud.vertex.learner.objective import Goal, Score, assess, evaluate
 from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, sum_rows
 
-TRAINING_TURNS = 2_000
+TRAINING_TURNS = 1_000
 """Model turns of a dataset that are learned from, sampled evenly when there are more."""
-TRAINING_CHARACTERS = 400_000
+TRAINING_CHARACTERS = 300_000
 """Characters of those answers altogether; further ones are left out."""
 VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
@@ -31,6 +31,7 @@ _LAST_RATE = 0.03
 _UPDATE_TURNS = 2
 _PASSES = 3
 """How often a step goes over its batch."""
+_FEW = 10
 _SCALE = 0.1
 """Standard deviation of new feature weights."""
 
@@ -72,11 +73,13 @@ def train(
     """Tunes a model on dataset lines and returns it.
 
     Calls ``on_step`` after each step and ``on_checkpoint(epoch, step, model)`` after each epoch. The same arguments
-    give the same model. Lines without a model turn to learn are passed over; with none at all the model is the
-    untuned one and no step is reported.
+    give the same model. Lines without a model turn to learn are passed over; with none at all the model comes back
+    as it was and no step is reported. ``start_from`` (continuous tuning) keeps what was learned and its adapter size.
     """
     rng = np.random.default_rng(seed)
     turns = _sample(examples, TRAINING_TURNS, rng)
+    if not turns:
+        return start_from or Model.base()
     adapter, encoded = _prepare(turns, hyperparameters, start_from, rng)
     checks = encode(_sample(validation, VALIDATION_TURNS, rng), adapter.outputs, adapter.written)
     run = _Run(adapter, encoded, hyperparameters, rng)
@@ -90,8 +93,7 @@ def train(
             if checks and number == len(batches):
                 values |= evaluate(adapter, checks).values("eval")
             on_step(StepMetrics(step, epoch, values))
-        if batches:
-            on_checkpoint(epoch, step, Model(copy.deepcopy(adapter)))
+        on_checkpoint(epoch, step, Model(copy.deepcopy(adapter)))
     return Model(adapter)
 
 
@@ -145,7 +147,7 @@ class _Run:
         rate = self._rate * max(_LAST_RATE, 1.0 - self._adam.updates / (self._updates + 1))
         scale = np.float32(1.0 / score.predictions)
         for name in found[0].dense:
-            gradient: Floats = scale * sum(gradients.dense[name] for gradients in found)
+            gradient: Floats = scale * np.sum([gradients.dense[name] for gradients in found], axis=0)
             self._adam.update(name, getattr(adapter, name), gradient, rate)
         for name in found[0].sparse:
             table: FeatureTable = getattr(adapter, name)
@@ -185,30 +187,21 @@ def _prepare(
     reluctance[: len(old.outputs)] = np.minimum(reluctance[: len(old.outputs)], old.reluctance)
     written = {token for token, better in zip(outputs, reluctance, strict=True) if better}
     encoded = encode(turns, outputs, written)
-    rank = max(old.rank, RANK_PER_ADAPTER_SIZE * hyperparameters.adapter_size)
-    output = np.zeros((len(outputs), rank), np.float32)
-    output[: old.output.shape[0], : old.rank] = old.output
+    rank = old.rank or RANK_PER_ADAPTER_SIZE * hyperparameters.adapter_size
+    learned = len(old.outputs)
+    output, bias = np.zeros((len(outputs), rank), np.float32), np.zeros(len(outputs), np.float32)
     match = np.zeros((len(old.match), rank), np.float32)
-    match[:, : old.rank] = old.match
-    bias = np.zeros(len(outputs), np.float32)
-    bias[: len(old.bias)] = old.bias
-    prefix, prompt, source = (
-        _shared(keys)
-        for keys in zip(
-            *((example.prefix_keys, example.prompt_keys, example.source.keys) for example in encoded),
-            strict=True,
-        )
-    )
-    return Adapter(
-        outputs,
-        old.prefix.extended(prefix, 3 * rank, _SCALE, rng),
-        old.prompt.extended(prompt, 2 * rank, 0.0, rng),
-        old.source.extended(source, 3 * rank, _SCALE, rng),
-        output, bias, old.scalars.copy(), match, reluctance,
-    ), encoded  # fmt: skip
+    if old.rank:
+        output[:learned], bias[:learned], match[:] = old.output, old.bias, old.match
+    prefix = old.prefix.extended(_shared([example.prefix_keys for example in encoded]), 3 * rank, _SCALE, rng)
+    prompt = old.prompt.extended(_shared([example.prompt_keys for example in encoded]), 2 * rank, 0.0, rng)
+    source = old.source.extended(_shared([example.source.keys for example in encoded]), 3 * rank, _SCALE, rng)
+    scalars = old.scalars.copy()
+    return Adapter(tuple(outputs), prefix, prompt, source, output, bias, scalars, match, reluctance), encoded
 
 
-def _shared(keys: Iterable[Keys]) -> Keys:
-    """Features that occur in more than one example; those of a single one could only be learned by heart."""
+def _shared(keys: Sequence[Keys]) -> Keys:
+    """Features that occur in more than one example: those of a single one could only be learned by heart (which is
+    all there is to learn when the examples are few)."""
     found, counts = np.unique(np.concatenate([np.unique(part) for part in keys]), return_counts=True)
-    return found[counts > 1]
+    return found[(counts > 1) | (len(keys) < _FEW)]
