@@ -50,7 +50,7 @@ lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint, then every test with coverage
-	$(BIN)/pytest -n 2 --cov --cov-report=term
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lock: $(BIN)/uv ## compile requirements*.txt into requirements*.lock
 	$(COMPILE) requirements.txt --output-file requirements.lock

@@ -67,7 +67,12 @@ def configuration(settings: StackSettings, *, port: int, keys: dict[str, str]) -
             "sql_alchemy_connect_args": f"{_PATIENCE}.CONNECT",
             "sql_alchemy_connect_args_async": f"{_PATIENCE}.CONNECT",
         },
-        "logging": {"base_log_folder": settings.airflow_home / "logs", "colored_console_log": False},
+        "logging": {
+            "base_log_folder": settings.airflow_home / "logs",
+            "colored_console_log": False,
+            # google-auth looks for a service account's regions at Google in the background; here that leads nowhere
+            "namespace_levels": "urllib3.connectionpool=ERROR",
+        },
         "api": {
             "host": "127.0.0.1",
             "port": port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from gemini_tuning.smoke.assertions import holds
@@ -64,7 +65,7 @@ def test_no_prompt_occurs_twice_anywhere(suite):
 
 def test_the_suite_and_the_held_out_lines_share_no_order_number_with_the_training_lines(suite):
     def orders(text: str) -> set[str]:
-        return {word.strip(".,:;\"'()}")[-5:] for word in text.split() if "HH-" in word.upper()}
+        return set(re.findall(r"HH-\d{5}", text.upper()))
 
     trained = orders(json.dumps(lines("train")))
     assert trained

@@ -44,7 +44,7 @@ def output_tokens(turns: Sequence[tuple[Context, str]]) -> dict[str, bool]:
     counts: Counter[str] = Counter()
     written: Counter[str] = Counter()
     for context, text in turns:
-        source = {token for _, turn in context.turns for token in tokens_of(turn)}
+        source = set(Source.of(context).tokens)
         tokens = set(tokens_of(text))
         counts.update(tokens)
         written.update(tokens - source)
