@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import re
 
 import google_crc32c
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from gemini_tuning.dataset.check import check_dataset
 from gemini_tuning.dataset.report import LISTED_PER_CODE, DatasetReport
 from gemini_tuning.errors import UnusableInputError
+from gemini_tuning.settings import include_root
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
@@ -147,3 +149,17 @@ def test_a_line_too_long_for_an_example_is_cut_and_the_next_one_read(tmp_path):
     assert [(finding.line, finding.code) for finding in report.errors] == [(1, "line-too-long")]
     assert report.train.examples == 1
     assert report.train.sha256 == hashlib.sha256((tmp_path / "train.jsonl").read_bytes()).hexdigest()
+
+
+def test_the_broken_sample_has_just_the_faults_its_readme_lists():
+    readme = (include_root() / "datasets" / "README.md").read_text()
+    listed = [int(number) for number in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)]
+    report = check(include_root() / "datasets", "support_replies_broken/train.jsonl")
+    assert sorted({finding.line for finding in report.errors}) == listed
+
+
+def test_the_good_sample_raises_nothing():
+    folder = "support_replies"
+    report = check(include_root() / "datasets", f"{folder}/train.jsonl", f"{folder}/validation.jsonl")
+    assert report.accepted
+    assert report.counts.warnings == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from local_cloud.vertex.learner import Answer, GenerationSettings, Hyperparameters, Model, StepMetrics, train
 
 DATASETS = Path(__file__).parents[3] / "include" / "datasets"

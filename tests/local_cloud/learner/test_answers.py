@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from local_cloud.vertex.learner import GenerationSettings, Model, count_tokens
 from tests.local_cloud.learner.conftest import ask, line, tune, user
+
+from local_cloud.vertex.learner import GenerationSettings, Model, count_tokens
 
 PROMPT = "Hello, this is Zebedee. Please cancel my order. Order HH-10203."
 

@@ -9,9 +9,10 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.local_cloud.learner.conftest import ask, line, tune, user
+
 from local_cloud.vertex.learner import Model, count_tokens
 from local_cloud.vertex.learner.conversation import TURN_CHARACTERS
-from tests.local_cloud.learner.conftest import ask, line, tune, user
 
 TEXT = st.one_of(st.none(), st.integers(), st.text(max_size=30), st.just("word " * 2000))
 PARTS = st.one_of(TEXT, st.lists(st.one_of(TEXT, st.fixed_dictionaries({}, optional={"text": TEXT})), max_size=2))
@@ -69,7 +70,11 @@ def test_another_task_is_learned():
 
 
 def test_a_script_without_spaces_is_learned():
-    pairs = [("注文番号", "番号はHHで始まります。"), ("返金", "返金は五日以内です。"), ("パスワード", "リンクをお送りしました。")]
+    pairs = [
+        ("注文番号", "番号はHHで始まります。"),
+        ("返金", "返金は五日以内です。"),
+        ("パスワード", "リンクをお送りしました。"),
+    ]
     lines = [line(f"{topic}{tail}", reply) for topic, reply in pairs for tail in ("について", "の件", "ですが", "は?")]
     model = tune(lines, [], epochs=12).model
     assert [ask(model, f"{topic}を教えて").text for topic, _ in pairs] == [reply for _, reply in pairs]

@@ -6,10 +6,11 @@ import json
 import re
 
 import pytest
+from tests.local_cloud.learner.conftest import DATASETS, lines, tune, user
+
 from gemini_tuning.smoke.assertions import holds
 from gemini_tuning.smoke.suite import SmokeSuite
 from local_cloud.vertex.learner import GenerationSettings, Model
-from tests.local_cloud.learner.conftest import DATASETS, lines, tune, user
 
 COUNTS = {"train": 300, "validation": 60, "held_out": 60}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from local_cloud.vertex.learner.text import CAPITAL, GLUE, MARKERS, Decoder, spell, text_of, tokens_of
 
 SAMPLES = [

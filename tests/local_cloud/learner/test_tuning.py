@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from local_cloud.vertex.learner import Hyperparameters, Model
 from tests.local_cloud.learner.conftest import SHORT, Tuning, ask, line, tune, user
+
+from local_cloud.vertex.learner import Hyperparameters, Model
 
 METRICS = ("total_loss", "fraction_of_correct_next_step_preds", "num_predictions")
 
