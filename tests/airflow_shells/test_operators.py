@@ -332,16 +332,19 @@ class TestSmoke:
         with pytest.raises(AirflowFailException, match="no endpoint"):
             self.run(context, include, tuned, {"prompt": "x", "assert": [{"type": "is-json"}]})
 
-    def test_the_summary_shows_curves_that_fell(self, context, include, dataset, google, tuned):
+    def summary(self, context, include, google, tuned):
         check = {"type": "icontains", "value": "shelf"}
         smoke = self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})
-        summary = SummariseRunOperator(
+        return SummariseRunOperator(
             task_id="summary",
             report=validate(context),
             datasets=upload(context, google),
             tuning_job=tuned,
             smoke_report=smoke,
         ).execute(context)
+
+    def test_the_summary_shows_curves_that_fell(self, context, include, dataset, google, tuned):
+        summary = self.summary(context, include, google, tuned)
         assert summary["passed"]
         assert summary["training_examples"] == 9
         for curve in ("train_loss", "validation_loss"):
@@ -350,15 +353,7 @@ class TestSmoke:
         assert summary["billable_tokens_per_epoch"] > 0
 
     def test_curves_that_cannot_be_read_fail_no_run(self, context, include, dataset, google, tuned):
-        check = {"type": "icontains", "value": "shelf"}
-        smoke = self.run(context, include, tuned, {"prompt": "Where is the red paint?", "assert": [check]})
         tuned["experiment"] += "-gone"
-        summary = SummariseRunOperator(
-            task_id="summary",
-            report=validate(context),
-            datasets=upload(context, google),
-            tuning_job=tuned,
-            smoke_report=smoke,
-        ).execute(context)
+        summary = self.summary(context, include, google, tuned)
         assert summary["passed"]
         assert summary["train_loss"] is None

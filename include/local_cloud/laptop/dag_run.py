@@ -72,11 +72,12 @@ class DagRun:
         :raises DemoError: there is no such Dag; the sentence holds the import errors, if there are any.
         """
         _await_dag(stack, dag_id)
-        stack.api.patch(f"/dags/{dag_id}", {"is_paused": False})
-        run_id = f"demo__{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
-        stack.api.post(f"/dags/{dag_id}/dagRuns", body)
-        return cls(stack, dag_id, run_id)
+        _patiently(stack, lambda: stack.api.patch(f"/dags/{dag_id}", {"is_paused": False}))
+        run = cls(stack, dag_id, f"demo__{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}")
+        body = {"dag_run_id": run.run_id, "logical_date": None, "conf": dict(conf or {})}
+        # looking first, since the answer to an earlier attempt may have been lost
+        _patiently(stack, lambda: stack.api.find(run._path) or stack.api.post(f"/dags/{dag_id}/dagRuns", body))
+        return run
 
     def follow(self, narrator: Narrator, *, seconds: float) -> str:
         """Tell about each change until the run has ended.

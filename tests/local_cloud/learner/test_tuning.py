@@ -85,7 +85,7 @@ class TestHyperparameters:
             "adapter size 8": {"adapter_size": 8},
             "slow": {"learning_rate_multiplier": 0.05},
         }
-        return {name: tune(training[:120], validation, **{"epochs": 4, **s}) for name, s in settings.items()}
+        return {name: tune(training[:80], validation[:20], **{"epochs": 4, **s}) for name, s in settings.items()}
 
     def test_more_epochs_lower_the_loss(self, runs):
         for name in ("train_total_loss", "eval_total_loss"):
