@@ -36,7 +36,9 @@ class TestOnHeldOutParaphrases:
         prompts = ("Hi, this is Zebedee. Please cancel my order. Order HH-10203.", "Hello! I forgot my password.")
         first, second = (tuned.model.answer([user(prompt)], instruction, SHORT).text for prompt in prompts)
         assert "[cancel] Hi Zebedee, order HH-10203 " in first
-        assert "[password] Hello, " in second
+        assert second.startswith("[password] ")
+        assert "Zebedee" not in second
+        assert "HH-" not in second
 
     def test_earlier_turns_are_read(self, tuned, held_out):
         contents = [

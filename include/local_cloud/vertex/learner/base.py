@@ -1,4 +1,4 @@
-"""The frozen base model: how often each token occurs in the text that ships with Python, and nothing more.
+"""The frozen base model: how often each token occurs in Python's own language reference, and nothing more.
 
 It knows words and no language, so its answers are nonsense: whatever sense a tuned answer makes comes from the
 training examples.
@@ -7,9 +7,11 @@ training examples.
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from local_cloud.vertex.learner.text import (
     BYTES,
@@ -19,12 +21,10 @@ from local_cloud.vertex.learner.text import (
     SPELL,
     SPELLED,
     UPPER,
-    tokens_of,
 )
 
-BASE_TOKENS = 3_000
-"""Size of the base vocabulary, before markers and bytes."""
-_CHARACTERS = 400_000
+_COUNTS = Path(__file__).with_name("base_counts.json")
+"""The 3,000 most frequent tokens of the language reference that ships with Python 3.11.7, each with its count."""
 _MARKER_COUNTS = {END_OF_TURN: 600, SPELL: 60, SPELLED: 60, CAPITAL: 1, UPPER: 1, GLUE: 1}
 UNSEEN_LOGPROB = math.log(1e-6)
 """Natural-log probability that the base gives a token of the training data it doesn't know."""
@@ -50,13 +50,9 @@ class FrozenBase:
 
 @functools.lru_cache(maxsize=1)
 def standard_base() -> FrozenBase:
-    """The base counted from Python's own language reference (a fraction of a second, once per process)."""
-    from pydoc_data.topics import topics
-
-    text = "\n".join(topics[name] for name in sorted(topics))[:_CHARACTERS]
-    counts = Counter(tokens_of(text))
-    kept = Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:BASE_TOKENS]))
+    """The base: the same on every machine, whatever its Python, because its counts are kept in a file."""
+    counts = Counter(json.loads(_COUNTS.read_text(encoding="utf-8")))
     for token, count in (*_MARKER_COUNTS.items(), *((token, 1) for token in BYTES)):
-        kept[token] += count
-    total = sum(kept.values())
-    return FrozenBase(tuple(kept), tuple(math.log(count / total) for count in kept.values()))
+        counts[token] += count
+    total = sum(counts.values())
+    return FrozenBase(tuple(counts), tuple(math.log(count / total) for count in counts.values()))

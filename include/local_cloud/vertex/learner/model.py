@@ -101,9 +101,7 @@ class Model:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             if about["format"] != _FORMAT or about["base"] != _fingerprint():
-                raise ValueError(
-                    f"{path}: the model was tuned by another version of the local learner or of Python; tune it again"
-                )
+                raise ValueError(f"{path}: the model was tuned by another version of the local learner; tune it again")
             prefix, prompt, source = (
                 FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in _TABLES
             )
