@@ -122,7 +122,7 @@ def rejection_text(failure: Failure) -> str:
 
 
 def _where_to_read_more(stack: Stack, run: DagRun) -> str:
-    again = f"{run.page}  (while the stack runs: make up)"
+    again = run.page if stack.state.detached else f"make up, then Dag {run.dag_id}, run {run.run_id}"
     rows = [
         ("The run", again),
         ("Task logs", f"{stack.settings.airflow_home / 'logs'}"),
