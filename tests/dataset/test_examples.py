@@ -35,6 +35,8 @@ class TestParse:
             (b'{"a": NaN}', "invalid-json"),
             (b'{"a": ' + b"1" * 5000 + b"}", "invalid-json"),
             (b'{"a": 1, "a": 2}', "duplicate-key"),
+            (rb'{"a": "cut \ud83d"}', "lone-surrogate"),
+            (rb'{"\uDE00": 1}', "lone-surrogate"),
             (b'{"contents": [{"role": "user", "role": "model"}]}', "duplicate-key"),
             (b"[" * 100_000, "nested-too-deep"),
         ],
@@ -48,6 +50,9 @@ class TestParse:
     def test_the_column_of_broken_json_is_told(self):
         _, fault = examples.parse(b'{"contents" []}')
         assert fault.column == 13
+
+    def test_an_escaped_emoji_is_a_character(self):
+        assert examples.parse(rb'{"a": "\ud83d\ude00"}') == ({"a": "😀"}, None)
 
     def test_carriage_returns_and_separators_inside_strings_are_no_fault(self):
         document, fault = examples.parse('{"a": "x\u2028y"}\r'.encode())

@@ -54,8 +54,15 @@ def descendants(pid: int) -> list[int]:
 def test_a_restart_loses_nothing_and_trains_a_running_job_again(tmp_path: Path) -> None:
     with running_local_cloud(tmp_path) as cloud, cloud.http() as client:
         done = wait_for_job(client, create(cloud, client, 2))
-        name = create(cloud, client, 60)
-        before = wait_for_job(client, name, "JOB_STATE_RUNNING")
+        name = create(cloud, client, 1000)
+        before: dict[str, Any] = {}
+
+        def in_the_middle() -> bool:
+            before.update(client.get(f"/v1beta1/{name}").json())
+            return int(before.get("tuningJobMetadata", {}).get("completedStepCount", 0)) > 0
+
+        wait_until(in_the_middle, 30, "some steps of training")
+        assert before["state"] == "JOB_STATE_RUNNING"
         token = client.headers["Authorization"]
         credentials = json.loads(Path(cloud.credentials_path).read_text())
     with running_local_cloud(tmp_path) as cloud, cloud.http() as client:

@@ -189,3 +189,11 @@ def test_a_bad_prompt_is_refused(vertex: httpx.Client, tuned_job: dict[str, Any]
     response = vertex.post(f"/v1/{endpoint_of(tuned_job)}:generateContent", json=body)
     assert response.status_code == 400
     assert response.json()["error"]["status"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("config", [{"seed": -1}, {"service_tier": "flex"}, {"seed": 2**31 - 1, "temperature": 2.0}])
+def test_settings_the_client_may_send_are_taken(
+    genai_client: genai.Client, tuned_job: dict[str, Any], config: dict[str, Any]
+) -> None:
+    endpoint = endpoint_of(tuned_job)
+    assert genai_client.models.generate_content(model=endpoint, contents="Red?", config=config).candidates  # type: ignore[arg-type]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.local_cloud.services import LocalCloud, example
+from tests.local_cloud.services import LocalCloud, example, wait_for_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +40,12 @@ def with_spec(body: dict[str, Any], **spec: Any) -> dict[str, Any]:
         (json.dumps(example("a", "b")) + '\n{"messages": []}\n', "Row: 1. Missing required `contents` field."),
         ('{"contents": [\n', "Row: 0. Invalid JSON"),
         ("[]\n", "Row: 0. Expected a JSON object."),
-        ('{"contents": [{"parts": ["a"]}]}\n', "Row: 0. Every item of `contents` needs a list of `parts`."),
-        ('{"contents": ["a"]}\n', "Row: 0. Every item of `contents` needs a list of `parts`."),
+        ('{"contents": [{"parts": ["a"]}]}\n', "Row: 0. Every item of `contents` needs a list of `parts`"),
+        ('{"contents": ["a"]}\n', "Row: 0. Every item of `contents` needs a list of `parts`"),
         (b'{"contents": "\xff"}\n', "Row: 0. Invalid JSON"),
+        (rb'{"contents": [{"parts": [{"text": "cut \ud83d"}]}]}', "Row: 0. Invalid JSON"),
+        ('{"contents": [{"parts": [{"text": "a", "score": NaN}]}]}', "Row: 0. Invalid JSON: NaN is not JSON"),
+        ('{"contents": [{"parts": [{"text": 5}]}]}', "Row: 0. Every item of `contents` needs a list of `parts`"),
         ("", "has no examples"),
     ],
 )
@@ -166,3 +170,30 @@ def test_a_job_is_only_found_where_it_is(vertex: httpx.Client, tuned_job: dict[s
     check(vertex.get(f"/v1/{elsewhere}"), 404, "NOT_FOUND", elsewhere)
     by_project_id = tuned_job["name"].replace(tuned_job["name"].split("/")[1], "local-dev")
     assert vertex.get(f"/v1/{by_project_id}").json()["name"] == tuned_job["name"]
+
+
+@pytest.mark.parametrize("sequence", [-(10**20), 0])
+def test_a_page_token_before_the_first_job_is_refused(vertex: httpx.Client, sequence: int) -> None:
+    token = base64.urlsafe_b64encode(f"before:{sequence}".encode()).decode()
+    response = vertex.get("/v1/projects/local-dev/locations/us-central1/tuningJobs", params={"pageToken": token})
+    check(response, 400, "INVALID_ARGUMENT", "Invalid page token")
+
+
+def test_an_assertion_with_an_endless_number_is_no_token(local_cloud: LocalCloud) -> None:
+    claims = base64.urlsafe_b64encode(b'{"iss": "a", "exp": ' + b"9" * 400 + b"}").decode()
+    headers = {"Authorization": f"Bearer a.{claims}.b"}
+    url = f"{local_cloud.vertex_url}/v1/projects/local-dev/locations/us-central1/tuningJobs"
+    check(httpx.get(url, headers=headers, trust_env=False), 401, "UNAUTHENTICATED", "invalid authentication")
+
+
+def test_data_with_nothing_to_learn_fails_the_job_as_the_users_mistake(
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: BuildBody
+) -> None:
+    call = {
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"functionCall": {}}]}]
+    }
+    uri = local_cloud.upload("bad/calls.jsonl", [call])
+    job = wait_for_job(vertex, create(vertex, with_spec(job_body(), trainingDatasetUri=uri)).json()["name"])
+    assert job["state"] == "JOB_STATE_FAILED"
+    assert job["error"]["code"] == 3
+    assert "Error:" not in job["error"]["message"]

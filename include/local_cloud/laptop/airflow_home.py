@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import configparser
+import contextlib
 import io
 import json
 import os
 import secrets
+import sqlite3
 from importlib.metadata import version
 from pathlib import Path
 
@@ -108,17 +110,27 @@ def needs_migration(settings: StackSettings) -> bool:
 def database_in_progress(settings: StackSettings) -> Path:
     """A copy to migrate, so that an interrupted migration leaves the database in use as it was."""
     copy = settings.airflow_home / "airflow.db.new"
-    copy.unlink(missing_ok=True)
+    _remove_database(copy)
     database = settings.airflow_home / "airflow.db"
-    if database.exists():
-        copy.write_bytes(database.read_bytes())
+    if database.exists():  # its newest pages may lie in its write-ahead log: SQLite has to make the copy
+        with contextlib.closing(sqlite3.connect(database)) as old, contextlib.closing(sqlite3.connect(copy)) as new:
+            old.backup(new)
     return copy
 
 
 def adopt_database(settings: StackSettings) -> None:
     """Put the migrated copy in use."""
-    (settings.airflow_home / "airflow.db.new").replace(settings.airflow_home / "airflow.db")
+    copy, database = settings.airflow_home / "airflow.db.new", settings.airflow_home / "airflow.db"
+    with contextlib.closing(sqlite3.connect(copy)) as new:
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _remove_database(database)  # with its log, which SQLite would else replay into the new one
+    copy.replace(database)
     (settings.airflow_home / "airflow.db.version").write_text(version("apache-airflow") + "\n")
+
+
+def _remove_database(file: Path) -> None:
+    for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+        file.with_name(name).unlink(missing_ok=True)
 
 
 def _keys(settings: StackSettings) -> dict[str, str]:

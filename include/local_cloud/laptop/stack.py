@@ -25,7 +25,7 @@ from local_cloud.laptop.environment import airflow_environment, cloud_environmen
 from local_cloud.laptop.processes import end_marked, marked
 from local_cloud.laptop.settings import StackSettings
 from local_cloud.laptop.state import StackState, is_locked, make_private_folder
-from local_cloud.laptop.supervisor import StackError
+from local_cloud.laptop.supervisor import ALREADY_RUNNING, StackError
 
 log = logging.getLogger(__name__)
 
@@ -150,13 +150,11 @@ def stop(settings: StackSettings) -> bool:
 
 def _launch(settings: StackSettings) -> subprocess.Popen[bytes]:
     if is_locked(settings.lock_file):
-        raise StackError(
-            f"another stack runs in {settings.state_dir} already: wait for it to end, or stop it by `make down`"
-        )
+        raise StackError(_already_running(settings))
     make_private_folder(settings.state_dir)
     settings.logs.mkdir(exist_ok=True)
     argv = [sys.executable, *SUPERVISE, settings.to_json()]
-    with (settings.logs / "supervisor.log").open("wb") as output:
+    with (settings.logs / "supervisor.log").open("ab") as output:
         return subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -192,8 +190,14 @@ def _await(
                 said = state.detail
                 on_progress(said)
         if ended:
+            if supervisor.returncode == ALREADY_RUNNING:
+                raise StackError(_already_running(settings))
             raise StackError(_why_gone(settings, state))
         time.sleep(_POLL)
+
+
+def _already_running(settings: StackSettings) -> str:
+    return f"another stack runs in {settings.state_dir} already: wait for it to end, or stop it by `make down`"
 
 
 def _why_gone(settings: StackSettings, state: StackState | None) -> str:
@@ -216,7 +220,8 @@ def _shut_down(settings: StackSettings, supervisor: subprocess.Popen[bytes]) -> 
             log.warning("the supervisor did not stop within %.0f s and is killed", _STOP_SECONDS)
             supervisor.kill()
             supervisor.wait()
-        end_marked(str(settings.state_dir), grace=1.0)
+        if supervisor.returncode != ALREADY_RUNNING:  # then what runs there is another command's
+            end_marked(str(settings.state_dir), grace=1.0)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def _is_assertion(assertion: str) -> bool:
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         return bool(claims["iss"]) and float(claims["exp"]) > time.time()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return False
 
 

@@ -6,7 +6,6 @@ also where a missing object surfaces, as a 400 and not as a job that fails later
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +14,7 @@ import httpx
 
 from local_cloud.vertex.errors import ApiError, failed_precondition, invalid_argument
 from local_cloud.vertex.statistics import system_instruction
+from local_cloud.vertex.strict_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,8 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode())
-            except (ValueError, RecursionError) as error:
+                row = read_json(line)
+            except ValueError as error:
                 raise ValueError(f"Row: {number}. Invalid JSON: {error}.") from error
             if not isinstance(row, dict):
                 raise ValueError(f"Row: {number}. Expected a JSON object.")
@@ -81,7 +81,9 @@ def _check_rows(path: Path, uri: str) -> None:
             if not (isinstance(row.get("contents"), list) and row["contents"]):
                 raise ValueError(f"Row: {number}. Missing required `contents` field.")
             if not all(map(_is_content, [*row["contents"], system_instruction(row) or {"parts": []}])):
-                raise ValueError(f"Row: {number}. Every item of `contents` needs a list of `parts`.")
+                raise ValueError(
+                    f"Row: {number}. Every item of `contents` needs a list of `parts` of text or other data."
+                )
             count += 1
     except ValueError as error:
         raise invalid_argument(str(error)) from error
@@ -91,4 +93,6 @@ def _check_rows(path: Path, uri: str) -> None:
 
 def _is_content(value: Any) -> bool:
     parts = value.get("parts") if isinstance(value, dict) else None
-    return isinstance(parts, list) and all(isinstance(part, dict) for part in parts)
+    return isinstance(parts, list) and all(
+        isinstance(part, dict) and isinstance(part.get("text", ""), str) for part in parts
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -10,6 +9,7 @@ from starlette.routing import Route
 
 from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.names import location_name
+from local_cloud.vertex.strict_json import read_json
 from local_cloud.vertex.wire import snake
 
 if TYPE_CHECKING:
@@ -52,10 +52,8 @@ async def body_of(request: Request, message: Message, path: str = "") -> dict[st
     if len(raw) > _BODY_BYTES:
         raise ApiError(413, f"Request payload size exceeds the limit: {_BODY_BYTES} bytes.")
     try:
-        value = json.loads(raw) if raw else {}
-        if rb"\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text that could be answered
-    except (ValueError, RecursionError) as error:
+        value = read_json(raw) if raw else {}
+    except ValueError as error:
         raise invalid_argument(f"Invalid JSON payload received. {error}") from error
     return message.read(value, path)
 

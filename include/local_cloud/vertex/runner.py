@@ -128,7 +128,7 @@ class Runner:
         async with _training_process(directory) as process:
             await events.follow(process)
         if events.failure:
-            self._end(job, "JOB_STATE_FAILED", error=_status(INTERNAL_CODE, events.failure))
+            self._end(job, "JOB_STATE_FAILED", error=_status(events.failure_code, events.failure))
         else:
             self._publish(job, events)
 
@@ -158,6 +158,7 @@ class Progress:
         self._step = 0
         self.checkpoints: list[dict[str, Any]] = []
         self.failure: str | None = None
+        self.failure_code = INTERNAL_CODE
 
     async def follow(self, process: asyncio.subprocess.Process) -> None:
         """Read events until the process ends; afterwards ``failure`` is None or says why it did not finish."""
@@ -191,7 +192,7 @@ class Progress:
                     self.checkpoints.append(event)
                     epochs_done = event["epoch"]
                 case "failed":
-                    self.failure = event["message"]
+                    self.failure, self.failure_code = event["message"], event["code"]
         self._store.add_points(self._job.id, points)
         if epochs_done is not None:
             progress = {"completedEpochCount": epochs_done, "completedStepCount": self._step}

@@ -4,7 +4,7 @@ Reads ``order.json``, ``train.jsonl`` and ``validation.jsonl`` from the job dire
 beside them, and tells the server about it in JSON lines on stdout, one event each:
 
 ``{"event": "dataset", "statistics", "epochs"}``, ``{"event": "step", "step", "epoch", "values"}``,
-``{"event": "checkpoint", "id", "epoch", "step"}``, ``{"event": "done"}`` or ``{"event": "failed", "message"}``.
+``{"event": "checkpoint", "id", "epoch", "step"}``, ``{"event": "done"}`` or ``{"event": "failed", "code", "message"}``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from local_cloud.vertex.learner import Model, StepMetrics
 
 _INTERMEDIATE_CHECKPOINTS = 10
+
+
+INVALID_ARGUMENT_CODE, INTERNAL_CODE = 3, 13  # google.rpc.Code
+
+
+class UnusableDatasetError(ValueError):
+    """There is nothing to learn in the training dataset."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def run(directory: Path) -> None:
 
     train(examples, validation, hyperparameters, start_from=None, on_step=on_step, on_checkpoint=on_checkpoint)
     if not steps:
-        raise ValueError("no example has a model turn to learn from")
+        raise UnusableDatasetError("No example of the training dataset has a model turn with text to learn from.")
     _tell("done")
 
 
@@ -117,9 +124,11 @@ def main() -> None:
         for old in directory.glob("checkpoint-*"):
             old.unlink()
         run(directory)
+    except UnusableDatasetError as error:
+        _tell("failed", code=INVALID_ARGUMENT_CODE, message=str(error))
     except Exception as error:  # the process ends here: whatever went wrong is the job's error
         traceback.print_exc()
-        _tell("failed", message=f"{type(error).__name__}: {error}")
+        _tell("failed", code=INTERNAL_CODE, message=f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

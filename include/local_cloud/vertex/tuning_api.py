@@ -134,7 +134,7 @@ def _read_token(token: str) -> int | None:
         return None
     try:
         word, _, sequence = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        if word == "before" and int(sequence) < 2**63:  # what the store can compare with
+        if word == "before" and 0 < int(sequence) < 2**63:  # what the store can compare with
             return int(sequence)
     except ValueError:
         pass

@@ -52,7 +52,11 @@ def parse(line: bytes) -> tuple[Any, Fault | None]:
     if not text.strip():
         return None, Fault("blank-line", "blank line", "Remove it: every line is one example.")
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins), None
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins)
+        if r"\ud" in text.lower() and _has_lone_surrogate(document):
+            hint = "A text was cut inside an emoji or the like: write the character whole."
+            return None, Fault("lone-surrogate", "half of a surrogate pair, which is no character", hint)
+        return document, None
     except _FoundFault as error:
         return None, error.fault
     except json.JSONDecodeError as error:
@@ -62,6 +66,14 @@ def parse(line: bytes) -> tuple[Any, Fault | None]:
         return None, Fault("invalid-json", "a number is too long to be one", "Shorten it, or write it as text.")
     except RecursionError:
         return None, Fault("nested-too-deep", "nested too deep to be an example", "Check how it was written.")
+
+
+def _has_lone_surrogate(document: Any) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def faults(document: Any) -> list[Fault]:

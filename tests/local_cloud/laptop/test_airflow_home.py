@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
+import sqlite3
 import stat
 from importlib.metadata import version
 from pathlib import Path
@@ -77,9 +79,21 @@ def test_every_setting_is_one_that_airflow_knows(settings: StackSettings) -> Non
     assert unknown == []
 
 
+def _write(database: Path, word: str) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS words (word)")
+        connection.execute("INSERT INTO words VALUES (?)", [word])
+        connection.commit()
+
+
+def _words(database: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return [word for (word,) in connection.execute("SELECT word FROM words")]
+
+
 def test_the_database_is_migrated_once_for_each_airflow_version(settings: StackSettings) -> None:
     assert airflow_home.needs_migration(settings)
-    airflow_home.database_in_progress(settings).write_bytes(b"migrated")
+    _write(airflow_home.database_in_progress(settings), "migrated")
     airflow_home.adopt_database(settings)
     assert not airflow_home.needs_migration(settings)
     made_by = settings.airflow_home / "airflow.db.version"
@@ -89,7 +103,22 @@ def test_the_database_is_migrated_once_for_each_airflow_version(settings: StackS
 
 
 def test_an_interrupted_migration_leaves_the_database_as_it_was(settings: StackSettings) -> None:
-    (settings.airflow_home / "airflow.db").write_bytes(b"in use")
-    airflow_home.database_in_progress(settings).write_bytes(b"half done")
-    assert (settings.airflow_home / "airflow.db").read_bytes() == b"in use"
-    assert airflow_home.database_in_progress(settings).read_bytes() == b"in use"
+    database = settings.airflow_home / "airflow.db"
+    _write(database, "in use")
+    _write(airflow_home.database_in_progress(settings), "half done")
+    assert _words(database) == ["in use"]
+    assert _words(airflow_home.database_in_progress(settings)) == ["in use"]
+
+
+def test_a_migration_keeps_what_a_crash_left_in_the_write_ahead_log(settings: StackSettings) -> None:
+    database = settings.airflow_home / "airflow.db"
+    crashed = sqlite3.connect(database)
+    crashed.execute("PRAGMA journal_mode=WAL")
+    crashed.execute("CREATE TABLE words (word)")
+    crashed.commit()
+    _write(database, "logged")  # the open connection keeps it in the log
+    assert database.with_name("airflow.db-wal").stat().st_size > 0
+    _write(airflow_home.database_in_progress(settings), "migrated")
+    airflow_home.adopt_database(settings)
+    assert _words(database) == ["logged", "migrated"]
+    crashed.close()

@@ -33,8 +33,9 @@ def test_no_dataset_and_no_prompt_crashes_it(lines, asked, instruction):
     answer.text.encode()
 
 
-def test_an_absurd_learning_rate_spoils_the_model_but_not_the_numbers(training):
-    tuning = tune(training[:20], training[20:25], epochs=2, learning_rate_multiplier=1e6)
+@pytest.mark.parametrize("multiplier", [1e6, 1e308])
+def test_an_absurd_learning_rate_spoils_the_model_but_not_the_numbers(training, multiplier):
+    tuning = tune(training[:20], training[20:25], epochs=2, learning_rate_multiplier=multiplier)
     assert all(math.isfinite(value) for step in tuning.steps for value in step.values.values())
     assert math.isfinite(ask(tuning.model, "Hello?").average_logprob)
 
@@ -117,3 +118,16 @@ def test_large_datasets_are_sampled(monkeypatch):
 @pytest.mark.parametrize("parts", [[{"fileData": {"fileUri": "gs://b/i.png"}}, {"text": "What?"}], [{"text": "What?"}]])
 def test_parts_that_are_no_text_are_passed_over(parts):
     assert count_tokens([{"role": "user", "parts": parts}]) == count_tokens([user("What?")])
+
+
+def test_of_a_file_too_large_and_sorted_by_topic_every_topic_is_learned(monkeypatch):
+    monkeypatch.setattr("local_cloud.vertex.learner.training.TRAINING_CHARACTERS", 3_000)
+    lines = [line(f"alpha question {n}", "alpha " * 30) for n in range(60)]
+    lines += [line(f"beta question {n}", "beta replies") for n in range(60)]
+    model = tune(lines, [], epochs=1).model
+    assert {"alpha", "beta"} <= model.adapter.index.keys()
+
+
+def test_one_endless_answer_does_not_crowd_out_the_others():
+    lines = [line("first", "endless " * 40_000), *(line(f"question {n}", f"reply {n}") for n in range(30))]
+    assert "reply" in tune(lines, [], epochs=1).model.adapter.index

@@ -62,7 +62,7 @@ class Model:
         """
         settings = settings or GenerationSettings()
         writer = _Writer(self.adapter, contents, system_instruction)
-        rng = np.random.default_rng(settings.seed)
+        rng = np.random.default_rng(None if settings.seed is None else settings.seed & 0xFFFFFFFF)
         decoder, text, reason = Decoder(), "", "MAX_TOKENS"
         for _ in range(max(1, settings.max_output_tokens or DEFAULT_OUTPUT_TOKENS)):
             token = writer.write(settings, rng)

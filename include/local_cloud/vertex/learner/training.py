@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, RELUCTANCE, Adapter
 from local_cloud.vertex.learner.conversation import Context, targets_of
-from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
+from local_cloud.vertex.learner.encoding import TARGET_TOKENS, Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
 from local_cloud.vertex.learner.model import Model
 from local_cloud.vertex.learner.objective import Goal, Score, assess, evaluate
@@ -22,7 +22,8 @@ from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, su
 TRAINING_TURNS = 1_000
 """Model turns of a dataset that are learned from, sampled evenly when there are more."""
 TRAINING_CHARACTERS = 300_000
-"""Characters of those answers altogether; further ones are left out."""
+"""Characters of those answers altogether, as far as they are learned; turns beyond it are left out at random."""
+_LEARNED_CHARACTERS = 4 * TARGET_TOKENS
 VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
 _RATE = 0.01
@@ -171,8 +172,12 @@ def _sample(examples: Iterable[Mapping[str, Any]], limit: int, rng: np.random.Ge
                 kept.append(turn)
             elif (place := int(rng.integers(number))) < limit:
                 kept[place] = turn
-    characters = np.cumsum([len(text) for _, text in kept])
-    return kept[: max(1, int(np.searchsorted(characters, TRAINING_CHARACTERS)))]
+    lengths = np.array([min(len(text), _LEARNED_CHARACTERS) for _, text in kept], int)
+    if lengths.sum() <= TRAINING_CHARACTERS:
+        return kept
+    order = rng.permutation(len(kept))  # files are often sorted by topic: what is left out must not be one of them
+    room = int(np.searchsorted(np.cumsum(lengths[order]), TRAINING_CHARACTERS, side="right"))
+    return [kept[place] for place in sorted(order[:room])]
 
 
 def _prepare(
