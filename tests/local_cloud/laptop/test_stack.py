@@ -76,7 +76,7 @@ def _listening(settings: StackSettings) -> set[str]:
 
 
 def test_a_stack_runs_dags_listens_on_loopback_only_and_leaves_nothing(
-    settings: StackSettings, capsys: pytest.CaptureFixture[str]
+    settings: StackSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrator = Narrator()
     with running_stack(settings) as stack:
@@ -105,6 +105,10 @@ def test_a_stack_runs_dags_listens_on_loopback_only_and_leaves_nothing(
 
         with pytest.raises(StackError, match="another stack runs in"), running_stack(settings):
             pass
+        with monkeypatch.context() as both_started_at_once:
+            both_started_at_once.setattr("local_cloud.laptop.stack.is_locked", lambda _: False)
+            with pytest.raises(StackError, match="another stack runs in"), running_stack(settings):
+                pass
         stack.check()
         os.kill(stack.state.pids["scheduler"], 9)
         with pytest.raises(StackError, match=r"the scheduler stopped \(signal SIGKILL\).*scheduler\.log"):
