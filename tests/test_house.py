@@ -1,11 +1,14 @@
 """The rules of the house: what may import what, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gemini_tuning.pipeline import PipelineConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "plugins" / "gemini_tuning"
@@ -69,3 +72,18 @@ def test_no_file_names_an_index_or_a_machine():
     for name in tracked.split():
         text = (PROJECT / name).read_text(encoding="utf-8", errors="replace")
         assert not [word for word in words if word in text], name
+
+
+def test_the_readme_is_finished_and_its_links_lead_somewhere():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "@@" not in readme
+    links = re.findall(r"\]\(([^)#]+)\)", readme)
+    assert links
+    assert not [link for link in links if "://" not in link and not (PROJECT / link).exists()]
+
+
+def test_the_readme_names_every_command_and_every_pipeline_field():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert not [field for field in PipelineConfig.model_fields if f"`{field}`" not in readme]
+    targets = re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert not [target for target in targets if f"make {target}" not in readme]
