@@ -101,6 +101,10 @@ def test_a_job_is_listed_shown_measured_asked_and_tested(capsys, google, tmp_pat
     status, out, _ = run(capsys, "jobs", "show", job.name, "--format", "json")
     shown = json.loads(out)
     assert (status, shown["state"]) == (0, "JOB_STATE_SUCCEEDED")
+    assert (
+        f"tuned_model.endpoint                   {shown['tuned_model']['endpoint']}"
+        in run(capsys, "jobs", "show", job.name)[1]
+    )
     assert "/train_total_loss  step 1:" in run(capsys, "jobs", "metrics", job.name)[1]
     endpoint = shown["tuned_model"]["endpoint"]
     status, answer, _ = run(

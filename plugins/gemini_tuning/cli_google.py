@@ -85,9 +85,20 @@ def _list(parsed: argparse.Namespace, show: Show) -> int:
 
 def _show_job(parsed: argparse.Namespace, show: Show) -> int:
     job = _job(parsed)
-    lines = [f"{key:<26} {value}" for key, value in job.to_json().items() if value not in (None, {}, [])]
-    show(parsed, job.to_json(), "\n".join([*lines, f"{'console':<26} {job.console_url}"]))
+    rows = {**_flat(job.to_json()), "console": job.console_url}
+    show(parsed, job.to_json(), "\n".join(f"{key:<38} {value}" for key, value in rows.items()))
     return 0
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Return the values that are set, each under its whole path."""
+    if isinstance(node, dict):
+        items = node.items()
+    elif isinstance(node, list):
+        items = {str(number): value for number, value in enumerate(node)}.items()
+    else:
+        return {} if node is None else {path: node}
+    return {key: value for name, child in items for key, value in _flat(child, f"{path}.{name}".lstrip(".")).items()}
 
 
 def _cancel(parsed: argparse.Namespace, show: Show) -> int:

@@ -144,6 +144,15 @@ def on_demand(**changes):
     }
 
 
+def test_the_form_leads_to_a_tuned_model_too(stack):
+    run = Run(stack, FORM, on_demand(epochs=5, adapter_size=4, tuned_model_display_name="by hand"))
+    assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
+    job = run.result("wait")
+    assert job["tuned_model_display_name"] == "by hand"
+    assert job["labels"]["gemini-tuning-pipeline"] == "by_hand"
+    assert run.result("summary")["passed"]
+
+
 FORM = "tune_on_demand"
 FAULTS = {
     "empty file": ("tune_empty", None, "validate", "empty.jsonl: the file is empty"),
