@@ -87,8 +87,10 @@ def test_without_credentials_there_is_one_sentence(capsys, monkeypatch, tmp_path
     assert "no usable credentials" in err
 
 
-def test_a_job_is_listed_shown_measured_asked_and_tested(capsys, google, tmp_path):
+def test_a_job_is_listed_shown_measured_asked_and_tested(capsys, google, tmp_path, monkeypatch):
     from google.genai.types import TuningDataset
+
+    monkeypatch.setattr("gemini_tuning.smoke.endpoint.ATTEMPTS", 1)
 
     uri = google.upload("cli/train.jsonl", (SAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[0] * 20)
     client = google.genai()

@@ -91,6 +91,13 @@ class TestUpload:
         assert (blob.generation, blob.crc32c) == (uploaded.train.generation, uploaded.train.crc32c)
         assert not uploaded.train.reused
 
+    def test_an_odd_file_name_becomes_one_the_service_takes(self, context, google, dataset):
+        (dataset / "größe (neu).json").write_bytes((dataset / "train.jsonl").read_bytes())
+        report = validate(context, train="größe (neu).json", validation=None)
+        uploaded = UploadedDatasets.from_json(upload(context, google, report=report))
+        assert uploaded.train.uri.endswith("/gr__e__neu_.json.jsonl")
+        assert submit(context, uploaded.to_json())["name"]
+
     def test_the_same_bytes_are_sent_once(self, context, google, dataset):
         first = UploadedDatasets.from_json(upload(context, google))
         second = UploadedDatasets.from_json(upload(context, google))

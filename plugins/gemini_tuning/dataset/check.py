@@ -56,7 +56,7 @@ def check_dataset(
     training = scans[0]
     info = models.find(base_model)
     if len(scans) > 1:
-        _compare(training, scans[1], warnings)
+        _compare(training, scans[1])
     if info is not None:
         _check_limits(info, [scan.file for scan in scans], training.tokens, warnings, errors)
     return DatasetReport(
@@ -102,8 +102,6 @@ class _Scan:
             self._line(number, line, cut)
         if hashed.bytes == 0:
             self._error(examples.Fault("empty-file", "the file is empty", "Write one example per line."), None)
-        elif not self.characters and errors.total == 0:
-            self._error(examples.Fault("no-examples", "no example found", "Write one example per line."), None)
         self.file = DatasetFile(
             path=source.reference,
             bytes=hashed.bytes,
@@ -121,27 +119,25 @@ class _Scan:
             roles=dict(self.roles),
         )
 
-    def warn(self, fault: examples.Fault, line: int | None, findings: Findings) -> None:
-        findings.add(Finding(file=self._reference, line=line, **fault._asdict()))
+    def warn(self, fault: examples.Fault, line: int) -> None:
+        """Count a warning about a line."""
+        self._warnings.add(Finding(file=self._reference, line=line, **fault._asdict()))
 
     def _error(self, fault: examples.Fault, line: int | None) -> None:
-        self.warn(fault, line, self._errors)
+        self._errors.add(Finding(file=self._reference, line=line, **fault._asdict()))
 
     def _line(self, number: int, line: bytes, cut: bool) -> None:
         if cut:
-            fault = examples.Fault("line-too-long", "longer than 16 MiB", "One line holds one example.")
-            return self._error(fault, number)
-        document, fault_ = examples.parse(line)
-        if fault_ is not None:
-            return self._error(fault_, number)
-        found = examples.faults(document)
+            found = [examples.Fault("line-too-long", "longer than 16 MiB", "One line holds one example.")]
+        else:
+            document, unreadable = examples.parse(line)
+            found = [unreadable] if unreadable else examples.faults(document)
         for fault in found:
             self._error(fault, number)
         if not found:
-            self._example(number, line, examples.example(document))
-        return None
+            self._example(number, examples.example(document))
 
-    def _example(self, number: int, line: bytes, example: examples.Example) -> None:
+    def _example(self, number: int, example: examples.Example) -> None:
         self.characters.append(example.characters)
         self.tokens.append(-(-example.characters // CHARACTERS_PER_TOKEN))
         self.turns.append(len(example.roles))
@@ -154,7 +150,7 @@ class _Scan:
                 f"the same prompt as line {first}",
                 "Keep one, unless the repetition is meant.",
             )
-            self.warn(fault, number, self._warnings)
+            self.warn(fault, number)
 
 
 class _HashingLines:
@@ -187,7 +183,7 @@ class _HashingLines:
         return base64.b64encode(self._crc32c.digest()).decode()
 
 
-def _compare(training: _Scan, validation: _Scan, warnings: Findings) -> None:
+def _compare(training: _Scan, validation: _Scan) -> None:
     """Warn of validation prompts that training contains: they make the validation loss look better than it is."""
     for digest, line in validation.prompts.items():
         if (twin := training.prompts.get(digest)) is not None:
@@ -196,7 +192,7 @@ def _compare(training: _Scan, validation: _Scan, warnings: Findings) -> None:
                 f"the same prompt as training line {twin}",
                 "Keep it in one of the two files.",
             )
-            validation.warn(fault, line, warnings)
+            validation.warn(fault, line)
 
 
 def _check_limits(

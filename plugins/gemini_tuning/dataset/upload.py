@@ -33,8 +33,12 @@ class UploadedDataset(Value):
 
 
 def object_name(prefix: str, pipeline: str, file: DatasetFile) -> str:
-    """Return ``{prefix}/{pipeline}/{sha256}/{file}``: the same name always holds the same bytes."""
+    """Return ``{prefix}/{pipeline}/{sha256}/{file}``: the same name always holds the same bytes.
+
+    The file's name ends in ``.jsonl`` there, whatever it is here: the service takes the type from it.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(file.path).name)
+    name = name if name.endswith(".jsonl") else f"{name}.jsonl"
     return "/".join(filter(None, (prefix.strip("/"), pipeline, file.sha256, name)))
 
 
