@@ -39,6 +39,7 @@ def stack(tmp_path_factory):
         ("retired", "base_model: gemini-2.5-flash", "base_model: gemini-1.5-flash-002"),
         ("empty", "train: support_replies/train.jsonl", "train: empty.jsonl"),
         ("broken", "bucket:", "buckett:"),
+        ("rescheduled", "wait:\n", "wait:\n  mode: reschedule\n"),
     ):
         text = sample.replace("name: support_replies", f"name: {name}").replace(old, new)
         (include / "pipelines" / f"{name}.yaml").write_text(text)
@@ -130,6 +131,15 @@ def test_the_main_job_runs_from_end_to_end(stack):
         assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"] / 2
     links = stack.api.get(f"{run.path}/taskInstances/submit/links")["extra_links"]
     assert links["Vertex AI tuning job"] == summary["console_url"]
+
+
+def test_waiting_by_rescheduling_ends_the_same(stack):
+    run = Run(stack, "tune_rescheduled")
+    assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
+    log = json.dumps(run.log("wait"))
+    assert "RESCHEDULE" in log.upper()
+    assert "DEFERRED" not in log
+    assert run.result("wait")["state"] == "JOB_STATE_SUCCEEDED"
 
 
 def on_demand(**changes):
