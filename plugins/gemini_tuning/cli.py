@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     dataset = argparse.ArgumentParser(add_help=False)
     dataset.add_argument("train", metavar="TRAIN", help="JSONL file, or gs://bucket/path/file.jsonl")
     dataset.add_argument("--model", required=True, metavar="ID", help="base model, such as gemini-2.5-flash")
-    dataset.add_argument("--epochs", type=_positive, metavar="N", help="planned epochs, for the estimate")
+    dataset.add_argument("--epochs", type=int, metavar="N", help="planned epochs, for the estimate")
     dataset.add_argument("--project", help="Google Cloud project, for gs:// files")
 
     formats = argparse.ArgumentParser(add_help=False)
@@ -132,13 +132,6 @@ def _add(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, parents=list(parents))
     parser.set_defaults(command=command)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 if __name__ == "__main__":

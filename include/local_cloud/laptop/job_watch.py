@@ -68,9 +68,7 @@ class JobWatch:
 def describe_state(job: TuningJob) -> str:
     """The job's state, and while it runs what it is busy with."""
     state = f"tuning job {job.state.short}"
-    if job.detail_state and not job.state.ended:
-        state += f", {job.detail_state.removeprefix('TUNING_JOB_STATE_').replace('_', ' ').lower()}"
-    return state
+    return f"{state}, {job.doing}" if job.doing else state
 
 
 def describe_curves(job: TuningJob, metrics: Metrics) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from local_cloud.laptop.environment import (
 from local_cloud.laptop.settings import LOCAL_LOCATION, LOCAL_PROJECT, StackSettings
 from local_cloud.laptop.state import write_private
 from local_cloud.laptop.supervisor import LOCAL_CLOUD, Supervisor
+from local_cloud.storage import free_port
 
 # Scheduler and triggerer would serve their logs on every interface; on one machine the API server reads the files.
 AIRFLOW_COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -55,14 +55,6 @@ def start_stack(supervisor: Supervisor) -> dict[str, str]:
     write_private(settings.env_file, shell_lines(settings, cloud))
     keys = ("vertex_url", "storage_url", "credentials_path", "project", "location")
     return {"airflow_url": f"http://127.0.0.1:{port}"} | {key: str(cloud[key]) for key in keys if key in cloud}
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def healthy_since(report: Mapping[str, Any], began: datetime) -> bool:

@@ -15,7 +15,7 @@ from gemini_tuning.google_errors import google_errors
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
-    from google.cloud.storage import Client
+    from google.cloud.storage import Blob, Client
 
 LARGEST_LINE = 16 * 1024 * 1024
 RETRY_SECONDS = 10.0  # the client alone would go on for two minutes, and Airflow retries the task besides
@@ -84,9 +84,8 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
         with local_file(reference, root).open("rb") as stream:
             yield OpenSource(reference, stream)
         return
-    bucket, name = split_uri(reference)
     with google_errors(f"Reading {reference}"):
-        blob = storage().bucket(bucket).get_blob(name, retry=storage_retry())
+        blob = find_object(storage(), reference)
         if blob is None:
             raise UnusableInputError(
                 f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
@@ -94,6 +93,12 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
         # the client's reader alone would be read byte by byte, for it can't look ahead
         with io.BufferedReader(blob.open("rb", retry=storage_retry()), _BUFFER) as stream:
             yield OpenSource(reference, stream, blob.generation)
+
+
+def find_object(client: Client, uri: str) -> Blob | None:
+    """Return the object of a ``gs://`` URI as it is now, or None."""
+    bucket, name = split_uri(uri)
+    return client.bucket(bucket).get_blob(name, retry=storage_retry())
 
 
 def storage_retry() -> Retry:

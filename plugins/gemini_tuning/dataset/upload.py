@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gemini_tuning.dataset.report import DatasetFile
-from gemini_tuning.dataset.source import in_cloud_storage, local_file, split_uri, storage_retry
+from gemini_tuning.dataset.source import find_object, in_cloud_storage, local_file, storage_retry
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
 from gemini_tuning.values import Value
@@ -61,11 +61,12 @@ def upload_dataset(
     path = local_file(file.path, root)
     if path.stat().st_size != file.bytes:
         raise _changed(file)
+    created = 0
     with google_errors(f"Uploading {file.path} to {uri}"):
-        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
-        created = blob is None and _create(client.bucket(bucket).blob(name), path, file, pipeline)
+        blob = find_object(client, uri)
         if blob is None:
-            blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
+            created = _create(client.bucket(bucket).blob(name), path, file, pipeline)
+            blob = find_object(client, uri)
     if blob is not None and _holds(blob, file):
         return _uploaded(blob, uri, file, reused=not created)
     if not created:
@@ -83,9 +84,8 @@ def require_unchanged(client: Client, dataset: UploadedDataset) -> None:
 
     :raises UnusableInputError: when it was replaced or removed.
     """
-    bucket, name = split_uri(dataset.uri)
     with google_errors(f"Reading {dataset.uri}"):
-        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
+        blob = find_object(client, dataset.uri)
     if blob is None or (blob.generation, blob.crc32c) != (dataset.generation, dataset.crc32c):
         raise UnusableInputError(
             f"{dataset.uri}: changed since it was checked; nothing was submitted. "
@@ -119,9 +119,8 @@ def _holds(blob: Blob, file: DatasetFile) -> bool:
 
 
 def _in_place(client: Client, file: DatasetFile) -> UploadedDataset:
-    bucket, name = split_uri(file.path)
     with google_errors(f"Reading {file.path}"):
-        blob = client.bucket(bucket).get_blob(name, retry=storage_retry())
+        blob = find_object(client, file.path)
     if blob is None or blob.generation != file.generation or not _holds(blob, file):
         raise _changed(file)
     return _uploaded(blob, file.path, file, reused=True)

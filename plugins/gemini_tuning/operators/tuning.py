@@ -95,8 +95,9 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
         hook = self.hook
         datasets = UploadedDatasets.from_json(self.datasets)
         spec = self._spec(datasets, hook.project, context["run_id"])
+        storage = hook.storage()
         for dataset in filter(None, (datasets.train, datasets.validation)):
-            require_unchanged(hook.storage(), dataset)
+            require_unchanged(storage, dataset)
         job = hook.jobs.create(spec)
         self.log.info("Submitted %s (%s). Console: %s", job.name, job.state.short, job.console_url)
         context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)

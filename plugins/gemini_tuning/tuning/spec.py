@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from gemini_tuning.tuning.models import is_tuned_model
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
 
@@ -42,7 +43,7 @@ class TuningJobSpec(Value):
     @model_validator(mode="after")
     def _checkpoint_needs_tuned_model(self) -> Self:
         # google-genai would drop it without a word, and the job would be paid for from scratch
-        if self.pre_tuned_model_checkpoint_id and not self.base_model.startswith("projects/"):
+        if self.pre_tuned_model_checkpoint_id and not is_tuned_model(self.base_model):
             raise ValueError("pre_tuned_model_checkpoint_id: only a tuned model (projects/…/models/…) has checkpoints")
         return self
 
@@ -124,11 +125,18 @@ class TuningJob(Value):
             f"{location}/tuning/tuningJob/{job_id}?project={project}"
         )
 
+    @property
+    def doing(self) -> str | None:
+        """What the job is busy with, such as ``waiting for quota``; None when it has ended or doesn't say."""
+        if self.detail_state is None or self.state.ended:
+            return None
+        return self.detail_state.removeprefix("TUNING_JOB_STATE_").replace("_", " ").lower()
+
     def progress(self) -> str:
         """Return one line for a log: state, what it is doing, how far it got."""
         parts = [self.state.short]
-        if self.detail_state and not self.state.ended:
-            parts.append(self.detail_state.removeprefix("TUNING_JOB_STATE_").replace("_", " ").lower())
+        if self.doing:
+            parts.append(self.doing)
         if self.completed_epochs is not None:
             parts.append(f"epoch {self.completed_epochs}")
         if self.completed_steps is not None:

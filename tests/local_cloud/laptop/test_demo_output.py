@@ -16,7 +16,8 @@ from local_cloud.laptop.dag_run import Failure
 from local_cloud.laptop.demo import rejection_text
 from local_cloud.laptop.job_watch import describe_curves, describe_state
 from local_cloud.laptop.narrator import Narrator
-from local_cloud.laptop.services import free_port, healthy_since
+from local_cloud.laptop.services import healthy_since
+from local_cloud.storage import free_port
 
 NAME = "projects/1/locations/us-central1/tuningJobs/2"
 
