@@ -26,6 +26,7 @@ from local_cloud.credentials import write_service_account
 from local_cloud.storage import StorageError, StorageServer
 from local_cloud.vertex.app import create_app
 from local_cloud.vertex.names import project_number
+from local_cloud.vertex.script import Behaviour
 from local_cloud.vertex.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help="written when everything answers")
     parser.add_argument("--pending-seconds", type=float, default=1.0, help="how long a new job is PENDING")
     parser.add_argument("--step-seconds", type=float, default=0.0, help="time added to every training step")
-    parser.add_argument("--concurrent-jobs", type=int, default=2, help="jobs that train at the same time")
+    parser.add_argument("--training-processes", type=int, default=2, help="jobs that train at the same time")
     parser.add_argument(
         "--detached", action="store_true", help="keep running when the process that started this one ends"
     )
@@ -147,9 +148,8 @@ def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -
         state_dir=state,
         storage_url=storage_url,
         models_file=options.models,
-        pending_seconds=options.pending_seconds,
-        step_seconds=options.step_seconds,
-        concurrent_jobs=options.concurrent_jobs,
+        training_processes=options.training_processes,
+        behaviour=Behaviour(pending_seconds=options.pending_seconds, step_seconds=options.step_seconds),
     )
     app = create_app(settings)
     return _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))

@@ -104,7 +104,7 @@ def test_a_job_being_cancelled_at_a_restart_ends_cancelled(tmp_path: Path) -> No
 
 
 def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
-    with running_local_cloud(tmp_path, concurrent_jobs=1, pending_seconds=0) as cloud, cloud.http() as client:
+    with running_local_cloud(tmp_path, training_processes=1, pending_seconds=0) as cloud, cloud.http() as client:
         first = create(cloud, client, ENDLESS)
         wait_for_job(client, first, "JOB_STATE_RUNNING")
         second, third = create(cloud, client, ENDLESS), create(cloud, client, 1)

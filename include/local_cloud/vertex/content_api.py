@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
+from local_cloud.vertex.content_schema import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST
 from local_cloud.vertex.errors import invalid_argument, not_found
 from local_cloud.vertex.http import body_of, parent_of, regional
 from local_cloud.vertex.job_files import weights_file
 from local_cloud.vertex.names import now
-from local_cloud.vertex.schema import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -54,7 +54,7 @@ class Runner:
         self._store = store
         self._settings = settings
         self._catalogue = catalogue
-        self._slots = asyncio.Semaphore(settings.concurrent_jobs)
+        self._slots = asyncio.Semaphore(settings.training_processes)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -92,7 +92,7 @@ class Runner:
             if job.state != "JOB_STATE_CANCELLING":
                 created = datetime.fromisoformat(job.document["createTime"])
                 waited = (datetime.now(created.tzinfo) - created).total_seconds()
-                await asyncio.sleep(max(0.0, self._settings.pending_seconds - waited))
+                await asyncio.sleep(max(0.0, self._settings.behaviour.pending_seconds - waited))
                 async with self._slots:
                     await self._run(job)
         except asyncio.CancelledError:
@@ -121,7 +121,7 @@ class Runner:
         directory = self.directory(job.id)
         order = {
             **json.loads((directory / ORDER).read_text()),
-            "step_seconds": self._settings.step_seconds,
+            "step_seconds": self._settings.behaviour.step_seconds,
         }
         (directory / ORDER).write_text(json.dumps(order))
         events = Progress(self._store, job)

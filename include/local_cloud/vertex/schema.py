@@ -1,7 +1,7 @@
-"""The messages of the Vertex AI surface that this server reads and writes.
+"""The messages of tuning jobs and their metrics.
 
-Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (tuning_job, content, tensorboard, context, model).
-Messages that the server only passes through, such as an evaluation configuration, are not spelled out.
+Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (tuning_job, tensorboard). Messages that the
+server only passes through, such as an evaluation configuration, are not spelled out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from local_cloud.vertex.wire import (
     ANYTHING,
     BOOL,
     DOUBLE,
-    INT32,
     INT64,
     STRING,
     STRUCT,
@@ -123,81 +122,6 @@ TUNING_JOB = {
     }),
 }
 
-CONTENT = Message({
-    "role": STRING,
-    "parts": Many(
-        Message({
-            "text": STRING,
-            "thought": BOOL,
-            "thoughtSignature": STRING,
-            **dict.fromkeys(
-                (
-                    "inlineData",
-                    "fileData",
-                    "functionCall",
-                    "functionResponse",
-                    "executableCode",
-                    "codeExecutionResult",
-                    "videoMetadata",
-                    "mediaResolution",
-                    "audioTranscription",
-                    "mediaProcessing",
-                    "speechMetadata",
-                    "toolCall",
-                    "toolResponse",
-                    "partMetadata",
-                ),
-                STRUCT,
-            ),
-        })
-    ),
-})
-_GENERATION_CONFIG = Message({
-    **dict.fromkeys(("temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"), DOUBLE),
-    **dict.fromkeys(("candidateCount", "maxOutputTokens", "seed", "logprobs"), INT32),
-    "stopSequences": Many(STRING),
-    "responseMimeType": STRING,
-    **dict.fromkeys(("responseLogprobs", "audioTimestamp", "enableAffectiveDialog"), BOOL),
-    **dict.fromkeys(
-        (
-            "responseSchema",
-            "responseJsonSchema",
-            "routingConfig",
-            "responseModalities",
-            "mediaResolution",
-            "speechConfig",
-            "thinkingConfig",
-            "modelConfig",
-            "modelSelectionConfig",
-            "imageConfig",
-            "responseFormat",
-            "translationConfig",
-            "audioTranscriptionConfig",
-        ),
-        ANYTHING,
-    ),
-})
-GENERATE_CONTENT_REQUEST = Message({
-    "model": STRING,
-    "contents": Many(CONTENT),
-    "systemInstruction": CONTENT,
-    "generationConfig": _GENERATION_CONFIG,
-    "cachedContent": STRING,
-    "labels": TEXTS,
-    "tools": Many(STRUCT),
-    "safetySettings": Many(STRUCT),
-    **dict.fromkeys(("toolConfig", "modelArmorConfig"), STRUCT),
-    **dict.fromkeys(("serviceTier", "audioTranscriptionConfig", "continuationToken", "outputConfig"), ANYTHING),
-})
-COUNT_TOKENS_REQUEST = Message({
-    "endpoint": STRING,
-    "model": STRING,
-    "instances": Many(ANYTHING),
-    "contents": Many(CONTENT),
-    "systemInstruction": CONTENT,
-    "generationConfig": _GENERATION_CONFIG,
-    "tools": Many(STRUCT),
-})
 TIME_SERIES = Message({
     "name": STRING,
     "displayName": STRING,

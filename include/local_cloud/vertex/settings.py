@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from local_cloud.vertex.script import Behaviour
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
     """Start-up settings.
 
@@ -17,14 +19,13 @@ class Settings:
         state_dir: directory of the job store, datasets and weights.
         storage_url: base URL of the Cloud Storage server that datasets are read from.
         models_file: YAML table of base models.
-        pending_seconds: how long a new job stays PENDING.
-        step_seconds: least time a training step takes; slows a small job down to a watchable pace.
-        concurrent_jobs: how many jobs train at the same time; the others wait as PENDING, first come, first served.
+        training_processes: how many jobs train at the same time on this machine; the others are
+            WAITING_FOR_CAPACITY, first come, first served.
+        behaviour: everything that may change while the service runs. Read it anew each time.
     """
 
     state_dir: Path
     storage_url: str
     models_file: Path
-    pending_seconds: float = 1.0
-    step_seconds: float = 0.0
-    concurrent_jobs: int = 2
+    training_processes: int = 2
+    behaviour: Behaviour = field(default_factory=Behaviour)

@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS endpoints (name TEXT PRIMARY KEY, job TEXT NOT NULL, 
 CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, job TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY, time TEXT, method TEXT, path TEXT, query TEXT, status INTEGER, body TEXT);
+CREATE TABLE IF NOT EXISTS rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, document TEXT NOT NULL,
+    matched INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
@@ -80,14 +83,14 @@ class Store:
     """The SQLite file at ``path``, created when missing."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
+        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = NORMAL")
+        self.db.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.db.close()
 
     # Jobs
 
@@ -95,7 +98,7 @@ class Store:
         """Keep a new job and count it."""
         with self._transaction():
             sequence = self.count("tuning_jobs_created")
-            self._db.execute(
+            self.db.execute(
                 "INSERT INTO jobs (id, sequence, parent, state, document) VALUES (?, ?, ?, ?, ?)",
                 (job_id, sequence, parent, document["state"], json.dumps(document)),
             )
@@ -121,7 +124,7 @@ class Store:
         return list(self._jobs(f"WHERE state NOT IN ({marks}) ORDER BY sequence", ENDED))
 
     def _jobs(self, where: str, values: Sequence[Any]) -> Iterator[Job]:
-        rows = self._db.execute(f"SELECT id, parent, document, sequence FROM jobs {where}", values)  # noqa: S608
+        rows = self.db.execute(f"SELECT id, parent, document, sequence FROM jobs {where}", values)  # noqa: S608
         for job_id, parent, document, sequence in rows:
             yield Job(job_id, parent, json.loads(document), sequence)
 
@@ -132,7 +135,7 @@ class Store:
             raise KeyError(job_id)
         document = {**job.document, "updateTime": now(), **changes}
         document = {name: value for name, value in document.items() if value is not None}
-        self._db.execute(
+        self.db.execute(
             "UPDATE jobs SET state = ?, document = ?, experiment = ? WHERE id = ?",
             (document["state"], json.dumps(document), document.get("experiment"), job_id),
         )
@@ -144,11 +147,11 @@ class Store:
         """Keep metric values of a job."""
         rows = [(job_id, point.metric, point.step, point.value, point.wall_time) for point in points]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?)", rows)
+            self.db.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?)", rows)
 
     def points(self, job_id: str, metric: str) -> list[Point]:
         """Return the values of one metric in order of their steps."""
-        rows = self._db.execute(
+        rows = self.db.execute(
             "SELECT metric, step, value, wall_time FROM points WHERE job = ? AND metric = ? ORDER BY step",
             (job_id, metric),
         )
@@ -156,23 +159,23 @@ class Store:
 
     def last_points(self, job_id: str) -> list[Point]:
         """Return the last value of each metric of a job, by metric name."""
-        rows = self._db.execute(
+        rows = self.db.execute(
             "SELECT metric, MAX(step), value, wall_time FROM points WHERE job = ? GROUP BY metric", (job_id,)
         )
         return [Point(*row) for row in rows]
 
     def forget_points(self, job_id: str) -> None:
         """Drop a job's metrics: it starts over."""
-        self._db.execute("DELETE FROM points WHERE job = ?", (job_id,))
+        self.db.execute("DELETE FROM points WHERE job = ?", (job_id,))
 
     # Models and endpoints
 
     def add_model(self, name: str, job_id: str, endpoints: dict[str, str]) -> None:
         """Keep a tuned model and its endpoints (endpoint name: checkpoint id)."""
         with self._transaction():
-            self._db.execute("INSERT INTO models VALUES (?, ?)", (name, job_id))
+            self.db.execute("INSERT INTO models VALUES (?, ?)", (name, job_id))
             rows = [(endpoint, job_id, checkpoint) for endpoint, checkpoint in endpoints.items()]
-            self._db.executemany("INSERT INTO endpoints VALUES (?, ?, ?)", rows)
+            self.db.executemany("INSERT INTO endpoints VALUES (?, ?, ?)", rows)
 
     def job_of_model(self, name: str) -> Job | None:
         """Return the job that made this model."""
@@ -180,54 +183,73 @@ class Store:
 
     def endpoint(self, name: str) -> tuple[str, str] | None:
         """Return the job id and checkpoint id behind an endpoint."""
-        row = self._db.execute("SELECT job, checkpoint FROM endpoints WHERE name = ?", (name,)).fetchone()
+        row = self.db.execute("SELECT job, checkpoint FROM endpoints WHERE name = ?", (name,)).fetchone()
         return (row[0], row[1]) if row else None
+
+    # Rules
+
+    def add_rule(self, kind: str, document: str) -> int:
+        """Keep a rule and return its number."""
+        row = self.db.execute("INSERT INTO rules (kind, document) VALUES (?, ?) RETURNING id", (kind, document))
+        return int(row.fetchone()[0])
+
+    def rules(self) -> list[tuple[int, str, str, int]]:
+        """Return the number, kind, document and match count of every rule, oldest first."""
+        return self.db.execute("SELECT id, kind, document, matched FROM rules ORDER BY id").fetchall()
+
+    def count_match(self, number: int) -> None:
+        """Count a match of a rule."""
+        self.db.execute("UPDATE rules SET matched = matched + 1 WHERE id = ?", (number,))
+
+    def remove_rule(self, number: int) -> None:
+        """Drop a rule."""
+        self.db.execute("DELETE FROM rules WHERE id = ?", (number,))
 
     # The ledger
 
     def add_request(self, entry: dict[str, Any]) -> None:
         """Append to the request log."""
         fields = ("time", "method", "path", "query", "status", "body")
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO requests (time, method, path, query, status, body) VALUES (?, ?, ?, ?, ?, ?)",
             [entry.get(field) for field in fields],
         )
 
     def requests(self) -> list[dict[str, Any]]:
         """Return the request log, oldest first."""
-        rows = self._db.execute("SELECT time, method, path, query, status, body FROM requests ORDER BY id")
+        rows = self.db.execute("SELECT time, method, path, query, status, body FROM requests ORDER BY id")
         fields = ("time", "method", "path", "query", "status", "body")
         return [{name: value for name, value in zip(fields, row, strict=True) if value is not None} for row in rows]
 
     def count(self, counter: str) -> int:
         """Add one to a counter and return it."""
         value = self.counter(counter) + 1
-        self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (counter, str(value)))
+        self.db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (counter, str(value)))
         return value
 
     def counter(self, counter: str) -> int:
         """Return a counter, 0 when it has never been counted."""
-        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (counter,)).fetchone()
+        row = self.db.execute("SELECT value FROM kept WHERE name = ?", (counter,)).fetchone()
         return int(row[0]) if row else 0
 
     def secret(self, name: str, fresh: str) -> str:
         """Return the secret kept under ``name``; the first call keeps ``fresh``."""
-        self._db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (name, fresh))
-        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        self.db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (name, fresh))
+        row = self.db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
         return str(row[0])
 
     def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+        return _Transaction(self.db)
 
 
 class _Transaction:
     """BEGIN on entry; COMMIT, or ROLLBACK after an exception, on exit."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+        self.db = db
 
     def __enter__(self) -> None:
-        self._db.execute("BEGIN")
+        self.db.execute("BEGIN")
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+        self.db.execute("ROLLBACK" if kind else "COMMIT")
