@@ -21,12 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+import yaml
+from pydantic import ValidationError
 
 from local_cloud.credentials import write_service_account
 from local_cloud.storage import StorageError, StorageServer
 from local_cloud.vertex.app import create_app
-from local_cloud.vertex.names import project_number
-from local_cloud.vertex.script import Behaviour
+from local_cloud.vertex.connections import Protocol
+from local_cloud.vertex.errors import ApiError
+from local_cloud.vertex.names import assign_project_number, project_number
+from local_cloud.vertex.script import Behaviour, Script
 from local_cloud.vertex.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(variable, "1")  # read when NumPy is first imported, to answer a prompt
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if options.project_number:
+        assign_project_number(options.project, options.project_number)
     try:
         _check_host(options.host, allow_others=options.allow_non_loopback)
         return asyncio.run(_serve(options))
@@ -61,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_cloud", description=__doc__)
-    parser.add_argument("--state-dir", type=Path, required=True, help="everything that survives a restart")
+    parser.add_argument(
+        "--state-dir", type=Path, default=Path(".local/local-cloud"), help="everything that survives a restart"
+    )
     parser.add_argument("--vertex-port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--storage-port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--host", default="127.0.0.1", help="name or address to listen on, and to be reached by")
@@ -69,15 +77,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bucket", action="append", default=[], help="bucket to create; repeatable")
     parser.add_argument("--project", default="local-dev")
     parser.add_argument("--location", default="us-central1", help="only reported in the ready file: all regions work")
+    parser.add_argument("--project-number", help="of --project; derived from its id when left out")
     parser.add_argument("--models", type=Path, default=_MODELS, help="table of base models")
     parser.add_argument("--ready-file", type=Path, help="written when everything answers")
-    parser.add_argument("--pending-seconds", type=float, default=1.0, help="how long a new job is PENDING")
-    parser.add_argument("--step-seconds", type=float, default=0.0, help="time added to every training step")
     parser.add_argument("--training-processes", type=int, default=2, help="jobs that train at the same time")
+    parser.add_argument("--script", type=Path, help="YAML file of jobs, scenarios, faults, answers and settings")
     parser.add_argument(
         "--detached", action="store_true", help="keep running when the process that started this one ends"
     )
+    behaviour = parser.add_argument_group("behaviour", "can be changed at run time by PATCH /_local/settings, too")
+    for name, field in Behaviour.model_fields.items():
+        default = "" if field.default in (None, False) else f" (default {field.default})"
+        behaviour.add_argument(
+            f"--{name.replace('_', '-')}",
+            action="store_const" if field.annotation is bool else "store",
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{default}",
+            **({"const": True} if field.annotation is bool else {"metavar": "VALUE"}),
+        )
     return parser
+
+
+def _script(path: Path | None) -> Script:
+    """Read the ``--script`` file.
+
+    Raises:
+        StartError: it can't be read, or something in it is wrong.
+    """
+    if path is None:
+        return Script()
+    try:
+        return Script.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise StartError(f"the script {path} is of no use: {error}") from error
+
+
+def _behaviour(options: argparse.Namespace, script: Script) -> Behaviour:
+    flags = {name: value for name, value in vars(options).items() if name in Behaviour.model_fields}
+    try:
+        return Behaviour.model_validate({**script.settings, **flags})
+    except ValidationError as error:
+        faults = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
+        raise StartError(f"these settings are of no use: {faults}") from error
 
 
 async def _serve(options: argparse.Namespace) -> int:
@@ -144,15 +185,29 @@ class _Server(uvicorn.Server):
 
 
 def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -> _Server:
+    script = _script(options.script)
     settings = Settings(
         state_dir=state,
         storage_url=storage_url,
         models_file=options.models,
         training_processes=options.training_processes,
-        behaviour=Behaviour(pending_seconds=options.pending_seconds, step_seconds=options.step_seconds),
+        behaviour=_behaviour(options, script),
     )
-    app = create_app(settings)
-    return _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    try:
+        app = create_app(settings, script if options.script else None)
+    except ApiError as error:
+        raise StartError(f"the script {options.script} is of no use: {error}") from error
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    return _Server(config)
 
 
 async def _ended(parent: int) -> None:
@@ -183,7 +238,7 @@ def _check_host(host: str, *, allow_others: bool) -> None:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on: 40 ms for every answer
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

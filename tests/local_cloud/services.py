@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INCLUDE = Path(__file__).parents[2] / "include"
 BUCKET = "tuning"
-ENDED = {"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"}
+ENDED = {f"JOB_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")}
 _START_SECONDS = 60
 _WAIT_SECONDS = 120
 
@@ -107,6 +107,12 @@ class LocalCloud:
         self.storage().bucket(BUCKET).blob(name).upload_from_string(content)
         return f"gs://{BUCKET}/{name}"
 
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the control API, ``/_local/{path}``, and return its answer."""
+        response = httpx.request(method, f"{self.vertex_url}/_local/{path}", json=body, timeout=30, trust_env=False)
+        assert response.status_code == httpx.codes.OK, response.text
+        return response.json()
+
     def counters(self) -> dict[str, int]:
         """The ledger's counters."""
         counters: dict[str, int] = httpx.get(f"{self.vertex_url}/_local/counters", trust_env=False).json()
@@ -124,7 +130,8 @@ def running_local_cloud(state_dir: Path, **flags: Any) -> Iterator[LocalCloud]:
 
     Args:
         state_dir: its state directory; give the same one again to restart it.
-        flags: command-line options, ``pending_seconds=0`` for ``--pending-seconds 0``.
+        flags: command-line options, ``pending_seconds=0`` for ``--pending-seconds 0``; True stands for a bare flag,
+            False leaves it out. A token is required unless ``require_token=False``.
     """
     process, cloud = start_local_cloud(state_dir, **flags)
     try:
@@ -157,9 +164,12 @@ def start_local_cloud(state_dir: Path, **flags: Any) -> tuple[subprocess.Popen[b
 
 def command_line(state_dir: Path, ready: Path, **flags: Any) -> list[str]:
     """The command that starts a local cloud."""
-    options = {"pending_seconds": 0.2, "bucket": BUCKET, **flags, "state_dir": state_dir, "ready_file": ready}
-    pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in options.items()]
-    return [sys.executable, "-m", "local_cloud", *(part for pair in pairs for part in pair)]
+    options = {"pending_seconds": 0.2, "bucket": BUCKET, "require_token": True, **flags}
+    words = []
+    for name, value in {**options, "state_dir": state_dir, "ready_file": ready}.items():
+        if value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return [sys.executable, "-m", "local_cloud", *words]
 
 
 def read_ready(path: Path) -> LocalCloud:

@@ -72,7 +72,7 @@ def test_a_restart_loses_nothing_and_trains_a_running_job_again(tmp_path: Path) 
         assert [after[field] for field in ("createTime", "startTime", "experiment")] == [
             before[field] for field in ("createTime", "startTime", "experiment")
         ]
-        assert cloud.counters() == {"tuning_jobs_created": 2}
+        assert cloud.counters()["tuning_jobs_created"] == 2
         paths = [entry["path"] for entry in cloud.requests() if entry["method"] == "POST"]
         assert len(paths) == 2
         prompt = {"contents": [{"parts": [{"text": "Which shelf holds the red paint?"}]}]}
@@ -110,7 +110,11 @@ def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
         second, third = create(cloud, client, ENDLESS), create(cloud, client, 1)
         client.post(f"/v1/{second}:cancel")
         assert wait_for_job(client, second)["state"] == "JOB_STATE_CANCELLED"
-        assert client.get(f"/v1/{third}").json()["state"] == "JOB_STATE_PENDING"
+        waiting = client.get(f"/v1beta1/{third}").json()
+        assert (waiting["state"], waiting["tuningJobState"]) == (
+            "JOB_STATE_RUNNING",
+            "TUNING_JOB_STATE_WAITING_FOR_CAPACITY",
+        )
         client.post(f"/v1/{first}:cancel")
         assert wait_for_job(client, third)["state"] == "JOB_STATE_SUCCEEDED"
 

@@ -89,8 +89,12 @@ def test_a_missing_object_is_noticed_at_creation(vertex: httpx.Client, job_body:
         ({"tunedModelDisplayName": "x" * 129}, {}, 400, "longer than 128 characters"),
         ({}, {"epochCount": -1}, 400, "epoch_count"),
         ({}, {"learningRate": 0.1}, 400, "not supported"),
-        ({"preferenceOptimizationSpec": {}}, {}, 501, "does not imitate"),
-        ({"preTunedModel": {"tuned_model_name": "x"}}, {}, 501, "does not imitate"),
+        ({}, {"batchSize": 4}, 400, "not supported"),
+        ({"distillationSpec": {}}, {}, 501, "does not imitate `distillationSpec`"),
+        ({"customBaseModel": "gs://a/b"}, {}, 501, "does not imitate `customBaseModel`"),
+        ({"preferenceOptimizationSpec": {}}, {}, 400, "Only one tuning spec"),
+        ({"preTunedModel": {"tuned_model_name": "x"}}, {}, 400, "Only one of `base_model` and `pre_tuned_model`"),
+        ({"baseModel": "", "preTunedModel": {"tuned_model_name": "x"}}, {}, 400, "Invalid `tuned_model_name`"),
     ],
 )
 def test_an_impossible_job_is_refused(

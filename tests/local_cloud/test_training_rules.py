@@ -8,7 +8,8 @@ import pytest
 
 from local_cloud.vertex.statistics import data_statistics, distribution
 from local_cloud.vertex.store import Point, Store
-from local_cloud.vertex.trainer import checkpoint_epochs, default_epochs
+from local_cloud.vertex.preparation import default_epochs
+from local_cloud.vertex.trainer import checkpoint_epochs
 
 if TYPE_CHECKING:
     from pathlib import Path

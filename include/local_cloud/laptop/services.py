@@ -81,7 +81,7 @@ def _start_local_cloud(supervisor: Supervisor) -> None:
     (settings.cloud_dir / "ready.json").unlink(missing_ok=True)
     argv = [sys.executable, "-m", "local_cloud", "--state-dir", str(settings.cloud_dir)]
     argv += ["--ready-file", str(settings.cloud_dir / "ready.json")]
-    argv += ["--project", LOCAL_PROJECT, "--location", LOCAL_LOCATION]
+    argv += ["--project", LOCAL_PROJECT, "--location", LOCAL_LOCATION, "--require-token"]
     for bucket in settings.buckets:
         argv += ["--bucket", bucket]
     supervisor.spawn(LOCAL_CLOUD, [*argv, *settings.cloud_options], cloud_environment(settings))

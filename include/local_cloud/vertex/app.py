@@ -12,9 +12,18 @@ from local_cloud.vertex import errors
 from local_cloud.vertex.auth import RequireToken, Tokens
 from local_cloud.vertex.catalogue import Catalogue
 from local_cloud.vertex.content_api import ContentApi
+from local_cloud.vertex.control_api import ControlApi
+from local_cloud.vertex.endpoints_api import EndpointsApi
+from local_cloud.vertex.faults import InjectFaults
+from local_cloud.vertex.job_request import JobRequests
+from local_cloud.vertex.jobs import Products
 from local_cloud.vertex.ledger import Ledger, LogRequests
 from local_cloud.vertex.metrics_api import MetricsApi
 from local_cloud.vertex.models_api import ModelsApi
+from local_cloud.vertex.operations import OperationsApi
+from local_cloud.vertex.planting import Planting
+from local_cloud.vertex.registry import Registry
+from local_cloud.vertex.rules import Rules
 from local_cloud.vertex.runner import Runner
 from local_cloud.vertex.serving import Serving
 from local_cloud.vertex.store import Store
@@ -23,17 +32,31 @@ from local_cloud.vertex.tuning_api import TuningApi
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from local_cloud.vertex.script import Script
     from local_cloud.vertex.settings import Settings
 
 
-def create_app(settings: Settings) -> Starlette:
-    """Return the ASGI application; its lifespan takes up the jobs that the last one left unfinished."""
+def create_app(settings: Settings, script: Script | None = None) -> Starlette:
+    """Return the ASGI application; its lifespan takes up the jobs that the last one left unfinished.
+
+    Raises:
+        ApiError: a job of the script can't be planted.
+    """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.state_dir / "vertex.sqlite")
+    registry = Registry(store.db)
+    rules = Rules(store)
     catalogue = Catalogue.load(settings.models_file)
-    runner = Runner(store, settings, catalogue)
+    products = Products(store, registry, catalogue)
+    planting = Planting(store, registry, products)
+    runner = Runner(store, settings, products)
     serving = Serving()
-    tokens = Tokens(store)
+    tokens = Tokens(store, settings)
+    operations = OperationsApi(store.db)
+    if script:
+        for job in script.jobs:
+            planting.plant(job, replace=False)
+        rules.set_all([*script.scenarios, *script.faults, *script.answers])
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -46,14 +69,21 @@ def create_app(settings: Settings) -> Starlette:
     services = (
         tokens,
         Ledger(store),
-        TuningApi(store, runner, catalogue, settings),
-        ContentApi(store, runner, catalogue, serving),
+        ControlApi(store, rules, settings, planting, runner.admit),
+        TuningApi(store, runner, JobRequests(store, registry, catalogue, settings), rules, settings),
+        ContentApi(store, registry, runner, catalogue, serving, rules),
         MetricsApi(store),
-        ModelsApi(store),
+        ModelsApi(store, registry, operations),
+        EndpointsApi(store, registry),
+        operations,
     )
     app = Starlette(
         routes=[route for service in services for route in service.routes()],
-        middleware=[Middleware(LogRequests, store=store), Middleware(RequireToken, tokens=tokens)],
+        middleware=[
+            Middleware(LogRequests, store=store),
+            Middleware(InjectFaults, rules=rules, settings=settings),
+            Middleware(RequireToken, tokens=tokens, settings=settings),
+        ],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

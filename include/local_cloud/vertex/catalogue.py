@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from local_cloud.vertex.errors import failed_precondition, invalid_argument, not_found
-from local_cloud.vertex.schema import ADAPTER_SIZES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,20 +17,40 @@ DEFAULT_ADAPTER_SIZE = 4
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """How much a model can be told to think.
+
+    Attributes:
+        levels: the levels it takes; none before Gemini 3.
+        least: smallest token budget but 0; None where no range is documented (Gemini 3).
+        most: largest token budget.
+        can_be_off: whether a budget of 0 is possible.
+    """
+
+    levels: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    can_be_off: bool = True
+
+
+@dataclass(frozen=True)
 class BaseModel:
     """One row of the models table."""
 
     name: str
     status: str
     adapter_sizes: tuple[int, ...] = ()
+    tokens_per_example: int | None = None
+    images_per_example: int | None = None
     tuning_locations: tuple[str, ...] | None = None
     serving_locations: dict[str, str] = field(default_factory=dict)
+    thinking: Thinking | None = None
 
     @property
     def default_adapter_size(self) -> int:
         """The adapter size of a job that leaves it open."""
         supported = DEFAULT_ADAPTER_SIZE in self.adapter_sizes
-        return DEFAULT_ADAPTER_SIZE if supported else self.adapter_sizes[0]
+        return DEFAULT_ADAPTER_SIZE if supported or not self.adapter_sizes else self.adapter_sizes[0]
 
     def serving_location(self, job_location: str) -> str:
         """Return where models tuned in ``job_location`` are served: Gemini 3 uses ``us`` and ``eu``."""
@@ -50,23 +69,26 @@ class Catalogue:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
         return cls({name: _base_model(name, row) for name, row in rows.items()})
 
-    def for_tuning(self, name: str, location: str, adapter_size: str | None) -> BaseModel:
+    def for_tuning(self, name: str, location: str, *, retired_too: bool = False) -> BaseModel:
         """Return the base model of a new job.
 
         Raises:
-            ApiError: what Vertex AI answers at creation: 400 for an unknown model or adapter size and for the
-                location ``global``, 404 for a retired model or a region that does not tune this one.
+            ApiError: what Vertex AI answers at creation: 400 for an unknown model and for the location ``global``, 404
+                for a retired model (unless ``retired_too``) or a region that does not tune this one.
         """
         if location == "global":
             raise failed_precondition("Tuning is not supported in location global. Use a regional location.")
         model = self._models.get(name)
         if model is None:
             raise invalid_argument(f"Base model {name} is not supported.")
-        if model.status == "retired" or location not in (model.tuning_locations or (location,)):
+        retired = model.status == "retired" and not retired_too
+        if retired or location not in (model.tuning_locations or (location,)):
             raise not_found(f"Base model {name} was not found in location {location}.")
-        if adapter_size and ADAPTER_SIZES.get(adapter_size) not in model.adapter_sizes:
-            raise invalid_argument("The adapter size is not supported for this base model.")
         return model
+
+    def base(self, name: str) -> BaseModel | None:
+        """Return a model, retired or not, or None when it is unknown."""
+        return self._models.get(name)
 
     def get(self, name: str) -> BaseModel | None:
         """Return a model that can still be called, or None when it is unknown or retired."""
@@ -81,10 +103,27 @@ def _base_model(name: str, row: dict[str, object]) -> BaseModel:
 
     locations = tuple(str(item) for item in items("tuning_locations")) or None
     serving = row.get("serving_locations")
+    limits = row.get("limits")
+    limits = limits if isinstance(limits, dict) else {}
     return BaseModel(
         name=name,
         status=str(row["status"]),
         adapter_sizes=tuple(int(str(item)) for item in items("adapter_sizes")),
+        tokens_per_example=limits.get("tokens_per_example"),
+        images_per_example=limits.get("images_per_example"),
         tuning_locations=locations,
         serving_locations={str(k): str(v) for k, v in serving.items()} if isinstance(serving, dict) else {},
+        thinking=_thinking(row.get("thinking")),
+    )
+
+
+def _thinking(row: object) -> Thinking | None:
+    if not isinstance(row, dict):
+        return None
+    budgets = row.get("budgets") or {}
+    return Thinking(
+        levels=tuple(row.get("levels") or ()),
+        least=budgets.get("least"),
+        most=budgets.get("most"),
+        can_be_off=budgets.get("off", True),
     )

@@ -1,55 +1,73 @@
-"""Prompting: ``generateContent``, ``streamGenerateContent`` and ``countTokens`` on endpoints and base models."""
+"""Prompting: ``generateContent``, ``streamGenerateContent`` and ``countTokens`` on endpoints and base models.
+
+- A stream has the whole answer before its first event, and then sends it in pieces.
+- ``countTokens`` counts tools by their JSON, since prompts with tools are not answered here.
+- ``modelVersion`` is the base model's id, also on a tuned endpoint; what Vertex AI says there is not documented.
+- ``computeTokens`` is not imitated: the learner's tokens are not Gemini's.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import uuid
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from local_cloud.vertex.answers import answered, blocked, pieces_of, token_details
 from local_cloud.vertex.content_schema import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST
-from local_cloud.vertex.errors import invalid_argument, not_found
+from local_cloud.vertex.errors import ApiError, failed_precondition, invalid_argument, not_found
+from local_cloud.vertex.generation import contents_of, settings_of
 from local_cloud.vertex.http import body_of, parent_of, regional
 from local_cloud.vertex.job_files import weights_file
-from local_cloud.vertex.names import now
+from local_cloud.vertex.job_request import base_model_of
+from local_cloud.vertex.script import AnswerScenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from starlette.requests import Request
     from starlette.routing import Route
 
-    from local_cloud.vertex.catalogue import Catalogue
+    from local_cloud.vertex.catalogue import BaseModel, Catalogue
     from local_cloud.vertex.learner import Answer, GenerationSettings
+    from local_cloud.vertex.registry import Registry
+    from local_cloud.vertex.rules import Rules
     from local_cloud.vertex.runner import Runner
     from local_cloud.vertex.serving import Serving
     from local_cloud.vertex.store import Store
 
-_RANGES = {
-    "temperature": (0, 2),
-    "topP": (0, 1),
-    "topK": (1, 2**31),
-    "maxOutputTokens": (1, 65_536),
-    "candidateCount": (1, 8),
-}
-_OUTPUT_TOKENS = 1_024
-_MOST_OUTPUT_TOKENS = 4_096
-"""Whatever was asked for: a barely tuned model may never find an end, and each token takes about a millisecond."""
-_WORDS_PER_CHUNK = 4
-_CATEGORIES = ("HATE_SPEECH", "DANGEROUS_CONTENT", "HARASSMENT", "SEXUALLY_EXPLICIT")
+
+class Target(NamedTuple):
+    """What a prompt is addressed to.
+
+    Attributes:
+        name: the endpoint or base model, in full.
+        weights: the file of its weights; None: the base model's.
+        version: the model version to report.
+        base: the base model, if it is a known one.
+    """
+
+    name: str
+    weights: Path | None
+    version: str
+    base: BaseModel | None
 
 
 class ContentApi:
     """The prediction service, as far as Gemini goes."""
 
-    def __init__(self, store: Store, runner: Runner, catalogue: Catalogue, serving: Serving) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, runner: Runner, catalogue: Catalogue, serving: Serving, rules: Rules
+    ) -> None:
         self._store = store
+        self._registry = registry
         self._runner = runner
         self._catalogue = catalogue
         self._serving = serving
+        self._rules = rules
 
     def routes(self) -> list[Route]:
         """Return the routes of all versions."""
@@ -57,6 +75,9 @@ class ContentApi:
             "generateContent": self.generate,
             "streamGenerateContent": self.stream,
             "countTokens": self.count_tokens,
+            "computeTokens": self.compute_tokens,
+            "predict": self.predict,
+            "rawPredict": self.predict,
         }
         models = ("endpoints/{endpoint}", "publishers/{publisher}/models/{model}", "models/{malformed}")
         return [
@@ -72,17 +93,20 @@ class ContentApi:
 
     async def stream(self, request: Request) -> Response:
         """Answer a prompt in pieces: server-sent events with ``alt=sse``, else one JSON list."""
-        pieces = list(_pieces(await self._respond(request)))
+        response = await self._respond(request)
         if request.query_params.get("alt", request.query_params.get("$alt", "")).startswith("sse"):
-            events = "".join(f"data: {json.dumps(piece)}\r\n\r\n" for piece in pieces)
-            return Response(events, media_type="text/event-stream")
-        return JSONResponse(pieces)
+            return StreamingResponse(_events(response), media_type="text/event-stream")
+        return StreamingResponse(_list(response), media_type="application/json")
 
     async def count_tokens(self, request: Request) -> Response:
         """Count a prompt's tokens."""
-        self._weights(request)
+        self._target(request)
         body = await body_of(request, COUNT_TOKENS_REQUEST)
-        contents = _contents(body)
+        if body.get("instances"):
+            raise ApiError(501, "The local Vertex AI does not imitate `instances`: give `contents`.")
+        contents = contents_of(body)
+        if tools := body.get("tools"):
+            contents = [*contents, {"parts": [{"text": json.dumps(tools)}]}]
         system = body.get("systemInstruction")
         total = await self._serving.count_tokens(contents, system)
         characters = sum(
@@ -93,129 +117,86 @@ class ContentApi:
         return JSONResponse({
             "totalTokens": total,
             "totalBillableCharacters": characters,
-            "promptTokensDetails": _details(total),
+            "promptTokensDetails": token_details(total),
         })
 
-    async def _respond(self, request: Request) -> dict[str, Any]:
-        weights, version = self._weights(request)
-        body = await body_of(request, GENERATE_CONTENT_REQUEST)
-        contents = _contents(body)
-        settings = _settings(body.get("generationConfig", {}))
-        answers = await self._serving.answers(weights, contents, body.get("systemInstruction"), settings)
-        return _response(answers, version)
+    async def compute_tokens(self, request: Request) -> Response:
+        """Refuse to list tokens."""
+        self._target(request)
+        raise ApiError(501, "The local Vertex AI does not imitate computeTokens: its tokens are not Gemini's.")
 
-    def _weights(self, request: Request) -> tuple[Path | None, str]:
-        """Return the weights that the path means (None: the base model's) and the model version to report."""
+    async def predict(self, request: Request) -> Response:
+        """Refuse the older way to prompt, as Gemini does."""
+        self._target(request)
+        raise failed_precondition("Gemini cannot be accessed through Vertex Predict/RawPredict API.")
+
+    async def _respond(self, request: Request) -> dict[str, Any]:
+        target = self._target(request)
+        body = await body_of(request, GENERATE_CONTENT_REQUEST)
+        contents, system = contents_of(body), body.get("systemInstruction")
+        settings = settings_of(body, target.base)
+        scenario = self._scenario(target, contents[-1])
+        if scenario and scenario.block_reason:
+            return blocked(scenario, await self._serving.count_tokens(contents, system), target.version)
+        answers = await self._answers(target, contents, system, settings, scenario)
+        return answered(answers, target.version, scenario)
+
+    async def _answers(
+        self,
+        target: Target,
+        contents: list[dict[str, Any]],
+        system: dict[str, Any] | None,
+        settings: GenerationSettings,
+        scenario: AnswerScenario | None,
+    ) -> list[Answer]:
+        """Let the model answer; a scripted text takes the place of what it wrote."""
+        if scenario is None or scenario.text is None:
+            return await self._serving.answers(target.weights, contents, system, settings)
+        one_token = replace(settings, max_output_tokens=1)
+        tokens = await self._serving.count_tokens([{"parts": [{"text": scenario.text}]}], None)
+        return [
+            replace(answer, text=scenario.text, finish_reason="STOP", output_tokens=tokens)
+            for answer in await self._serving.answers(target.weights, contents, system, one_token)
+        ]
+
+    def _scenario(self, target: Target, last: dict[str, Any]) -> AnswerScenario | None:
+        prompt = "\n".join(part["text"] for part in last["parts"])
+        return self._rules.take(
+            AnswerScenario, lambda rule: bool(re.search(rule.model, target.name) and re.search(rule.prompt, prompt))
+        )
+
+    def _target(self, request: Request) -> Target:
         names = request.path_params
         if "endpoint" in names:
-            endpoint = f"{parent_of(request)}/endpoints/{names['endpoint']}"
-            found = self._store.endpoint(endpoint)
-            job = self._store.job(found[0]) if found else None
-            if found is None or job is None:
-                raise not_found(f"Endpoint `{endpoint}` not found.")
-            return weights_file(self._runner.directory(job.id), found[1]), job.document["baseModel"]
+            return self._endpoint(f"{parent_of(request)}/endpoints/{names['endpoint']}")
         if "malformed" in names:
             name = f"{parent_of(request)}/models/{names['malformed']}"
             raise invalid_argument(f"The Model name {name} is malformed. Prompt the endpoint of a tuned model instead.")
-        if names["publisher"] != "google" or self._catalogue.get(names["model"]) is None:
-            path = f"{parent_of(request)}/publishers/{names['publisher']}/models/{names['model']}"
+        path = f"{parent_of(request)}/publishers/{names['publisher']}/models/{names['model']}"
+        base = self._catalogue.get(names["model"])
+        if names["publisher"] != "google" or base is None:
             raise not_found(f"Publisher Model `{path}` was not found or your project does not have access to it.")
-        return None, names["model"]
+        return Target(path, None, base.name, base)
+
+    def _endpoint(self, name: str) -> Target:
+        found = self._registry.endpoint(name)
+        job = self._store.job(found[0]) if found else None
+        if found is None or job is None:
+            raise not_found(f"Endpoint `{name}` not found.")
+        base = base_model_of(job.document)
+        weights = weights_file(self._runner.directory(job.id), found[1])
+        served = None if job.planted and not weights.exists() else weights
+        return Target(name, served, base, self._catalogue.base(base))
 
 
-def _contents(body: dict[str, Any]) -> list[dict[str, Any]]:
-    contents: list[dict[str, Any]] = body.get("contents", [])
-    if not contents:
-        raise invalid_argument("Unable to submit request because at least one contents field is required.")
-    result = []
-    for content in contents:
-        role = content.get("role", "user").lower()  # Google's older samples say USER
-        if role not in ("user", "model", "function"):
-            raise invalid_argument("Please use a valid role: user, model.")
-        if not content.get("parts"):
-            raise invalid_argument("Unable to submit request because it must include at least one parts field.")
-        result.append({**content, "role": role})
-    return result
+async def _events(response: dict[str, Any]) -> AsyncIterator[str]:
+    for piece in pieces_of(response):
+        yield f"data: {json.dumps(piece)}\r\n\r\n"
 
 
-def _settings(config: dict[str, Any]) -> GenerationSettings:
-    """Return the generation settings.
-
-    What is unset has the default of Gemini's model pages, but for the length of an answer.
-    """
-    from local_cloud.vertex.learner import GenerationSettings
-
-    for name, (least, most) in _RANGES.items():
-        if name in config and not least <= config[name] <= most:
-            raise invalid_argument(
-                f"Unable to submit request because it has a {name} value of {config[name]} but the supported range "
-                f"is from {least} (inclusive) to {most} (inclusive). Update the value and try again."
-            )
-    return GenerationSettings(
-        temperature=config.get("temperature", 1.0),
-        top_p=config.get("topP", 0.95),
-        top_k=int(config.get("topK", 64)),
-        max_output_tokens=min(config.get("maxOutputTokens", _OUTPUT_TOKENS), _MOST_OUTPUT_TOKENS),
-        stop_sequences=tuple(config.get("stopSequences", ())),
-        candidate_count=config.get("candidateCount", 1),
-        seed=config.get("seed"),
-    )
-
-
-def _response(answers: list[Answer], version: str) -> dict[str, Any]:
-    ratings = [
-        {
-            "category": f"HARM_CATEGORY_{category}",
-            "probability": "NEGLIGIBLE",
-            "probabilityScore": 0.0,
-            "severity": "HARM_SEVERITY_NEGLIGIBLE",
-            "severityScore": 0.0,
-        }
-        for category in _CATEGORIES
-    ]
-    candidates = [
-        {
-            "index": index,
-            "content": {"role": "model", "parts": [{"text": answer.text}]},
-            "finishReason": answer.finish_reason,
-            "avgLogprobs": answer.average_logprob,
-            "safetyRatings": ratings,
-        }
-        for index, answer in enumerate(answers)
-    ]
-    prompt = answers[0].prompt_tokens
-    output = sum(answer.output_tokens for answer in answers)
-    usage = {
-        "promptTokenCount": prompt,
-        "candidatesTokenCount": output,
-        "totalTokenCount": prompt + output,
-        "promptTokensDetails": _details(prompt),
-        "candidatesTokensDetails": _details(output),
-    }
-    return {
-        "candidates": candidates,
-        "usageMetadata": usage,
-        "modelVersion": version,
-        "createTime": now(),
-        "responseId": uuid.uuid4().hex,
-    }
-
-
-def _details(tokens: int) -> list[dict[str, Any]]:
-    return [{"modality": "TEXT", "tokenCount": tokens}]
-
-
-def _pieces(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Cut an answer into the events of a stream; the last one of a candidate says why it ended."""
-    about = {name: response[name] for name in ("modelVersion", "createTime", "responseId")}
-    for candidate in response["candidates"]:
-        words = re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", candidate["content"]["parts"][0]["text"])
-        texts = ["".join(words[i : i + _WORDS_PER_CHUNK]) for i in range(0, len(words), _WORDS_PER_CHUNK)] or [""]
-        for text in texts[:-1]:
-            content = {"role": "model", "parts": [{"text": text}]}
-            yield {"candidates": [{"index": candidate["index"], "content": content}], **about}
-        content = {"role": "model", "parts": [{"text": texts[-1]}]}
-        last: dict[str, Any] = {"candidates": [{**candidate, "content": content}], **about}
-        if candidate is response["candidates"][-1]:
-            last["usageMetadata"] = response["usageMetadata"]
-        yield last
+async def _list(response: dict[str, Any]) -> AsyncIterator[str]:
+    before = "["
+    for piece in pieces_of(response):
+        yield before + json.dumps(piece)
+        before = ",\r\n"
+    yield "]"

@@ -5,7 +5,8 @@ Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (content, p
 
 from __future__ import annotations
 
-from local_cloud.vertex.wire import ANYTHING, BOOL, DOUBLE, INT32, STRING, STRUCT, TEXTS, Many, Message
+from local_cloud.vertex.generation_schema import GENERATION_CONFIG
+from local_cloud.vertex.wire import ANYTHING, BOOL, STRING, STRUCT, TEXTS, Many, Message
 
 CONTENT = Message({
     "role": STRING,
@@ -36,36 +37,11 @@ CONTENT = Message({
         })
     ),
 })
-_GENERATION_CONFIG = Message({
-    **dict.fromkeys(("temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"), DOUBLE),
-    **dict.fromkeys(("candidateCount", "maxOutputTokens", "seed", "logprobs"), INT32),
-    "stopSequences": Many(STRING),
-    "responseMimeType": STRING,
-    **dict.fromkeys(("responseLogprobs", "audioTimestamp", "enableAffectiveDialog"), BOOL),
-    **dict.fromkeys(
-        (
-            "responseSchema",
-            "responseJsonSchema",
-            "routingConfig",
-            "responseModalities",
-            "mediaResolution",
-            "speechConfig",
-            "thinkingConfig",
-            "modelConfig",
-            "modelSelectionConfig",
-            "imageConfig",
-            "responseFormat",
-            "translationConfig",
-            "audioTranscriptionConfig",
-        ),
-        ANYTHING,
-    ),
-})
 GENERATE_CONTENT_REQUEST = Message({
     "model": STRING,
     "contents": Many(CONTENT),
     "systemInstruction": CONTENT,
-    "generationConfig": _GENERATION_CONFIG,
+    "generationConfig": GENERATION_CONFIG,
     "cachedContent": STRING,
     "labels": TEXTS,
     "tools": Many(STRUCT),
@@ -79,6 +55,6 @@ COUNT_TOKENS_REQUEST = Message({
     "instances": Many(ANYTHING),
     "contents": Many(CONTENT),
     "systemInstruction": CONTENT,
-    "generationConfig": _GENERATION_CONFIG,
+    "generationConfig": GENERATION_CONFIG,
     "tools": Many(STRUCT),
 })

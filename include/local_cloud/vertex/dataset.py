@@ -6,93 +6,99 @@ also where a missing object surfaces, as a 400 and not as a job that fails later
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Any
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 
-from local_cloud.vertex.errors import ApiError, failed_precondition, invalid_argument
-from local_cloud.vertex.statistics import system_instruction
-from local_cloud.vertex.strict_json import read_json
+import local_cloud
+from local_cloud.vertex import rows
+from local_cloud.vertex.errors import ApiError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-_URI = re.compile(r"gs://([^/]+)/(.+\.jsonl)")
+    from local_cloud.vertex.rows import Method
+
+_OBJECT = re.compile(r"gs://([^/]+)/(.+\.jsonl)")
+_DATASET = re.compile(r"projects/[^/]+/locations/[^/]+/datasets/[^/]+")
+_SAMPLES = Path(local_cloud.__file__).parents[1] / "datasets" / "support_replies"
+
+
+class MissingObjectError(ApiError):
+    """There is no such dataset, or none that can be read here."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message, "FAILED_PRECONDITION")
 
 
 def check_uri(field: str, uri: str) -> None:
-    """Raise ApiError 400 unless ``uri`` can be a JSONL object; ``field`` is the proto name it came in."""
-    if not _URI.fullmatch(uri):
+    """Raise ApiError 400 unless ``uri`` can be a JSONL object; ``field`` is the proto name it came in.
+
+    The resource name of a multimodal dataset passes, as with Vertex AI, but :func:`fetch` won't find one.
+    """
+    if not (_OBJECT.fullmatch(uri) or _DATASET.fullmatch(uri)):
         raise invalid_argument(f"`{field}` should be a GCS object of type JSONL, got: {uri!r}.")
 
 
-def fetch(storage_url: str, uri: str, target: Path) -> None:
-    """Copy the object at ``uri`` to the file ``target`` and check its rows.
+def fetch(storage_url: str, uri: str, target: Path, method: Method = "supervised") -> None:
+    """Copy the object at ``uri`` to the file ``target`` and check its rows by the rules of the tuning method.
 
     Raises:
-        ApiError: 400 for a missing object, an empty one or a bad row; 503 when the storage server does not answer.
+        MissingObjectError: 400, there is no such object.
+        ApiError: 400 for an empty object or a bad row; 503 when the storage server does not answer.
     """
-    match = _URI.fullmatch(uri)
+    if _DATASET.fullmatch(uri):
+        raise MissingObjectError(f"The dataset {uri} was not found: the local Vertex AI keeps no multimodal datasets.")
+    match = _OBJECT.fullmatch(uri)
     if match is None:
         raise ValueError(f"not a checked dataset URI: {uri}")
     bucket, name = match.groups()
-    url = f"{storage_url}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media"
+    _download(f"{storage_url}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media", uri, target)
     try:
-        with httpx.stream("GET", url, timeout=60, trust_env=False) as response:
-            if response.status_code == httpx.codes.NOT_FOUND:
-                raise failed_precondition(f"The Cloud Storage object {uri} was not found or cannot be read.")
-            response.raise_for_status()
-            with target.open("wb") as file:
-                for block in response.iter_bytes():
-                    file.write(block)
-    except httpx.HTTPError as error:
-        raise ApiError(503, f"Cloud Storage could not be read for {uri}: {error}") from error
-    _check_rows(target, uri)
-
-
-def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the 0-based number and the object of each row; lines of white space do not count.
-
-    Raises:
-        ValueError: a row is not a JSON object; the message is the one that Vertex AI's row errors begin with.
-    """
-    number = 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.strip():
-                continue
-            try:
-                row = read_json(line)
-            except ValueError as error:
-                raise ValueError(f"Row: {number}. Invalid JSON: {error}.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"Row: {number}. Expected a JSON object.")
-            yield number, row
-            number += 1
-
-
-def _check_rows(path: Path, uri: str) -> None:
-    count = 0
-    try:
-        for number, row in rows(path):
-            if not (isinstance(row.get("contents"), list) and row["contents"]):
-                raise ValueError(f"Row: {number}. Missing required `contents` field.")
-            if not all(map(_is_content, [*row["contents"], system_instruction(row) or {"parts": []}])):
-                raise ValueError(
-                    f"Row: {number}. Every item of `contents` needs a list of `parts` of text or other data."
-                )
-            count += 1
+        count = rows.check(target, method)
     except ValueError as error:
         raise invalid_argument(str(error)) from error
     if not count:
         raise invalid_argument(f"The dataset {uri} has no examples.")
 
 
-def _is_content(value: Any) -> bool:
-    parts = value.get("parts") if isinstance(value, dict) else None
-    return isinstance(parts, list) and all(
-        isinstance(part, dict) and isinstance(part.get("text", ""), str) for part in parts
-    )
+def write_sample(target: Path, method: Method, held_out: bool) -> None:
+    """Write the built-in dataset to ``target``: the sample support desk, training or validation examples.
+
+    Preference tuning gets the same conversations; the worse completion is the answer that another one got.
+    """
+    source = _SAMPLES / ("validation.jsonl" if held_out else "train.jsonl")
+    if method == "supervised":
+        shutil.copyfile(source, target)
+        return
+    with target.open("w", encoding="utf-8") as file:
+        for row in _preferences(source):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _download(url: str, uri: str, target: Path) -> None:
+    try:
+        with httpx.stream("GET", url, timeout=60, trust_env=False) as response:
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise MissingObjectError(f"The Cloud Storage object {uri} was not found or cannot be read.")
+            response.raise_for_status()
+            with target.open("wb") as file:
+                for block in response.iter_bytes(2**20):
+                    file.write(block)
+    except httpx.HTTPError as error:
+        raise ApiError(503, f"Cloud Storage could not be read for {uri}: {error}") from error
+
+
+def _preferences(source: Path) -> Iterator[dict[str, object]]:
+    examples = [row for _, row in rows.rows(source)]
+    answers = [row["contents"][-1] for row in examples]
+    for number, row in enumerate(examples):
+        following = answers[number + 1 :] + answers[:number]
+        worse = next(answer for answer in following if answer != answers[number])
+        completions = [{"score": 1, "completion": answers[number]}, {"score": 0, "completion": worse}]
+        yield {**row, "contents": row["contents"][:-1], "completions": completions}

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ _STATUS = {
     405: "UNIMPLEMENTED",
     409: "ALREADY_EXISTS",
     413: "OUT_OF_RANGE",
+    416: "OUT_OF_RANGE",
     429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
     500: "INTERNAL",
     501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
     503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 
 
@@ -81,6 +86,7 @@ def install(app: Starlette) -> None:
     """Give every failure of ``app`` Google's shape: ours, the router's and the unforeseen."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _router_error)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -91,11 +97,19 @@ async def _api_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _router_error(request: Request, error: Exception) -> JSONResponse:
-    code = error.status_code if isinstance(error, HTTPException) else 500
-    reason = HTTPStatus(code).phrase
-    return ApiError(code, f"{reason}: {request.method} {request.url.path}").response()
+    if not isinstance(error, HTTPException):
+        raise error
+    message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.scope['path']}"
+    response = ApiError(error.status_code, message).response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _hung_up(_request: Request, _error: Exception) -> JSONResponse:
+    """Nobody reads this answer; its status goes into the request log."""
+    return ApiError(499, "The client closed the connection before its request was complete.").response()
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
     return ApiError(500, "Internal error encountered.").response()

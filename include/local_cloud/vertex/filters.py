@@ -1,4 +1,4 @@
-"""List filters: the part of Google's filter language (AIP-160) that finds tuning jobs.
+"""List filters: the part of Google's filter language (AIP-160) that finds tuning jobs, models and endpoints.
 
 Comparisons joined by ``AND``: ``labels.KEY="value"``, ``labels.KEY:*`` (has the label), ``labels.KEY``,
 ``state="JOB_STATE_SUCCEEDED"``, ``tuned_model_display_name="x"`` and the like, with ``=``, ``!=`` or ``:``.
@@ -24,7 +24,7 @@ _TERM = re.compile(
     re.VERBOSE,
 )
 _AND = re.compile(r"AND\b")
-_FIELDS = {
+JOB_FIELDS = {
     "name": "name",
     "state": "state",
     "baseModel": "baseModel",
@@ -35,8 +35,8 @@ _FIELDS = {
 }
 
 
-def parse_filter(text: str) -> Filter:
-    """Return a test of canonical job documents.
+def parse_filter(text: str, fields: dict[str, str] = JOB_FIELDS) -> Filter:
+    """Return a test of canonical documents; ``fields`` says which ones a filter may name, and how they are spelt there.
 
     Raises:
         ApiError: 400, the text is outside the supported part of the language.
@@ -52,12 +52,12 @@ def parse_filter(text: str) -> Filter:
         term = _TERM.match(text, position)
         if term is None or term["field"] in ("NOT", "OR", "AND"):
             raise _unsupported(text)
-        tests.append(_test(term["field"], term["operator"], _unquoted(term["value"]), text))
+        tests.append(_test(term["field"], term["operator"], _unquoted(term["value"]), fields, text))
         position = term.end()
     return lambda document: all(test(document) for test in tests)
 
 
-def _test(field: str, operator: str | None, value: str, text: str) -> Filter:
+def _test(field: str, operator: str | None, value: str, fields: dict[str, str], text: str) -> Filter:
     root, _, key = field.partition(".")
     key = key.strip('"')
 
@@ -65,10 +65,10 @@ def _test(field: str, operator: str | None, value: str, text: str) -> Filter:
         if root == "labels":
             label: str | None = document.get("labels", {}).get(key)
             return label
-        current: str | None = document.get(_FIELDS[camel(root)])
+        current: str | None = document.get(fields[camel(root)])
         return current
 
-    if (root == "labels") != bool(key) or (root != "labels" and camel(root) not in _FIELDS):
+    if (root == "labels") != bool(key) or (root != "labels" and camel(root) not in fields):
         raise _unsupported(text)
     if operator is None or (operator == ":" and value == "*"):
         return lambda document: found(document) is not None

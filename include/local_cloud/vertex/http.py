@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -10,13 +12,14 @@ from starlette.routing import Route
 from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.names import location_name
 from local_cloud.vertex.strict_json import read_json
-from local_cloud.vertex.wire import snake
+from local_cloud.vertex.wire import INT32, snake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Scope
 
     from local_cloud.vertex.wire import Message
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 VERSIONS = ("v1", "v1beta1")
 _BODY_BYTES = 20 * 2**20
+_GZIP = 16 + zlib.MAX_WBITS
 _LOCATION = "/projects/{project}/locations/{location}"
 
 
@@ -34,7 +38,13 @@ def regional(method: str, path: str, handler: Handler) -> list[Route]:
 
 def version_of(request: Request) -> str:
     """Return the API version in the path."""
-    return request.url.path.split("/")[1]
+    return str(request.scope["path"].split("/")[1])
+
+
+def target_of(scope: Scope) -> str:
+    """Return the path with its query, percent signs of the path resolved."""
+    query = scope["query_string"].decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
 def parent_of(request: Request) -> str:
@@ -48,14 +58,49 @@ async def body_of(request: Request, message: Message, path: str = "") -> dict[st
     Raises:
         ApiError: 400 for a body that is not JSON or not of this message, 413 for one over 20 MiB.
     """
-    raw = await request.body()
-    if len(raw) > _BODY_BYTES:
-        raise ApiError(413, f"Request payload size exceeds the limit: {_BODY_BYTES} bytes.")
+    raw = await raw_body(request)
     try:
+        raw = uncompressed(request.scope, raw, _BODY_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+        _check_size(raw)
         value = read_json(raw) if raw else {}
     except ValueError as error:
         raise invalid_argument(f"Invalid JSON payload received. {error}") from error
     return message.read(value, path)
+
+
+async def raw_body(request: Request) -> bytes:
+    """Return the request body as it was sent.
+
+    Raises:
+        ApiError: 413 for one over 20 MiB.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        _check_size(body)  # before the rest has come: it is never kept
+    return bytes(body)
+
+
+def _check_size(body: bytes | bytearray) -> None:
+    if len(body) > _BODY_BYTES:
+        raise ApiError(413, f"Request payload size exceeds the limit: {_BODY_BYTES} bytes.")
+
+
+def uncompressed(scope: Scope, body: bytes, limit: int) -> bytes:
+    """Return the body, or as much of it as ``limit``, without its ``Content-Encoding: gzip``.
+
+    Raises:
+        ValueError: it has another encoding, or not the one it says.
+    """
+    encoding = b",".join(value for name, value in scope["headers"] if name == b"content-encoding").strip().lower()
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise ValueError(f"Unsupported Content-Encoding: {encoding.decode('latin-1')}")
+    try:
+        return zlib.decompressobj(_GZIP).decompress(body, limit)
+    except zlib.error as error:
+        raise ValueError(f"The body is not gzip: {error}") from error
 
 
 def enum_numbers(request: Request) -> bool:
@@ -75,11 +120,7 @@ def whole_number(request: Request, name: str, default: int) -> int:
         ApiError: 400 when it is something else.
     """
     raw = request.query_params.get(name) or request.query_params.get(snake(name)) or "0"
-    try:
-        number = int(raw)
-    except ValueError:
-        raise invalid_argument(f"Invalid value at '{snake(name)}' (TYPE_INT32), \"{raw[:100]}\"") from None
-    return number or default
+    return INT32.read(raw, snake(name)) or default
 
 
 def text(request: Request, name: str) -> str:

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDER, TRAINING, VALIDATION = "order.json", "train.jsonl", "validation.jsonl"
+SAMPLE, HELD_OUT, PREPARED = "sample.jsonl", "held_out.jsonl", "prepared.json"
+"""What the ``prepare`` stage leaves for the ``train`` stage; the last one is written last."""
 
 
 def weights_file(directory: Path, checkpoint: str) -> Path:

@@ -1,146 +1,89 @@
-"""Tuning jobs as documents: what a create call may ask for, and what names a job gives to the things it makes."""
+"""What a tuning job makes, and the names it gives to it."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex import dataset
-from local_cloud.vertex.errors import ApiError, invalid_argument
-from local_cloud.vertex.names import new_id, now
-from local_cloud.vertex.schema import ADAPTER_SIZES, NOT_IMITATED
+from local_cloud.vertex.job_request import base_model_of, spec_of
+from local_cloud.vertex.names import location_name, new_id
 
 if TYPE_CHECKING:
     from local_cloud.vertex.catalogue import Catalogue
-    from local_cloud.vertex.store import Job
+    from local_cloud.vertex.registry import Registry
+    from local_cloud.vertex.store import Job, Store
 
-_INPUT_FIELDS = (
-    "baseModel",
-    "supervisedTuningSpec",
-    "tunedModelDisplayName",
-    "description",
-    "labels",
-    "encryptionSpec",
-    "serviceAccount",
-)
-_LABEL_KEY = re.compile(r"[\w-]{1,64}")
-_LABEL_VALUE = re.compile(r"[\w-]{0,64}")
-_DISPLAY_NAME_LENGTH = 128
-_LABELS = 64
-
-
-def new_document(request: dict[str, Any], location: str, catalogue: Catalogue) -> dict[str, Any]:
-    """Return the canonical TuningJob that a create request begins, PENDING and without a name.
-
-    Output-only fields of the request are ignored, as everywhere in Google's APIs. The adapter size and learning-rate
-    multiplier of a request that leaves them open are filled in here, the epoch count once the data has been read.
-
-    Raises:
-        ApiError: the request is refused; see ``Catalogue.for_tuning`` and the "Tuning API" page.
-    """
-    for name in NOT_IMITATED:
-        if name in request:
-            raise ApiError(501, f"The local Vertex AI does not imitate `{name}`; it tunes with `supervisedTuningSpec`.")
-    document = {name: request[name] for name in _INPUT_FIELDS if name in request}
-    if not document.get("baseModel"):
-        raise invalid_argument("`base_model` is required.")
-    spec = document.get("supervisedTuningSpec")
-    if spec is None:
-        raise invalid_argument("`supervised_tuning_spec` is required.")
-    hyper = spec.get("hyperParameters", {})
-    _check_texts(document)
-    _check_hyper_parameters(hyper)
-    size = hyper.get("adapterSize")
-    asked = None if size == "ADAPTER_SIZE_UNSPECIFIED" else size
-    base = catalogue.for_tuning(document["baseModel"], location, asked)
-    dataset.check_uri("training_dataset_uri", spec.get("trainingDatasetUri", ""))
-    if spec.get("validationDatasetUri"):
-        dataset.check_uri("validation_dataset_uri", spec["validationDatasetUri"])
-    chosen = {
-        **hyper,
-        "adapterSize": asked or _size_name(base.default_adapter_size),
-        "learningRateMultiplier": hyper.get("learningRateMultiplier") or 1.0,
-    }
-    created = now()
-    return {
-        "tunedModelDisplayName": f"{base.name}-{uuid.uuid4()}",
-        **document,
-        "supervisedTuningSpec": {**spec, "hyperParameters": chosen},
-        "state": "JOB_STATE_PENDING",
-        "createTime": created,
-        "updateTime": created,
-    }
-
-
-def order_of(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the training order (``trainer.Order``) of a job's document."""
-    spec = document["supervisedTuningSpec"]
-    hyper = spec["hyperParameters"]
-    return {
-        "epochs": hyper.get("epochCount") or None,
-        "adapter_size": ADAPTER_SIZES[hyper["adapterSize"]],
-        "learning_rate_multiplier": hyper["learningRateMultiplier"],
-        "last_checkpoint_only": spec.get("exportLastCheckpointOnly", False),
-    }
+_SECONDS_DIGITS = 14
 
 
 def experiment_of(job: Job) -> str:
-    """Return the name of the experiment (a metadata context) that a job's metrics hang from."""
-    timestamp = re.sub(r"\D", "", job.document["createTime"])[:20]
-    return f"{job.parent}/metadataStores/default/contexts/tuning-experiment-{timestamp}"
+    """Return the name of the experiment (a metadata context) that a job's metrics hang from.
 
-
-def tuned_model(
-    job: Job, checkpoints: list[dict[str, Any]], catalogue: Catalogue
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Name what a finished training made.
-
-    Args:
-        job: the job.
-        checkpoints: ``{"id", "epoch", "step"}`` of each checkpoint in order of their epochs.
-        catalogue: tells where the model is served.
-
-    Returns:
-        the canonical ``tunedModel``, and each endpoint's checkpoint id. The model's endpoint is that of the last
-        checkpoint; a job that exports only this one has no list of checkpoints.
+    A real one ends in a timestamp of 20 digits; here the last six keep apart what began in the same second.
     """
-    base = catalogue.get(job.document["baseModel"])
-    location = base.serving_location(job.location) if base else job.location
-    project = job.parent.split("/")[1]
-    names = [f"projects/{project}/locations/{location}/endpoints/{new_id()}" for _ in checkpoints]
-    result: dict[str, Any] = {"model": f"{job.parent}/models/{new_id()}@1", "endpoint": names[-1]}
-    if not job.document["supervisedTuningSpec"].get("exportLastCheckpointOnly"):
-        result["checkpoints"] = [
-            {"checkpointId": item["id"], "epoch": item["epoch"], "step": item["step"], "endpoint": name}
-            for item, name in zip(checkpoints, names, strict=True)
-        ]
-    return result, {name: item["id"] for item, name in zip(checkpoints, names, strict=True)}
+    second = re.sub(r"\D", "", job.document["createTime"])[:_SECONDS_DIGITS]
+    return f"{job.parent}/metadataStores/default/contexts/tuning-experiment-{second}{job.sequence:06d}"
 
 
-def _size_name(size: int) -> str:
-    return next(name for name, value in ADAPTER_SIZES.items() if value == size)
+def statistics_field(document: dict[str, Any], statistics: dict[str, Any]) -> dict[str, Any]:
+    """Return ``tuningDataStats`` with the statistics in the form of the job's tuning method."""
+    if spec_of(document) == "preferenceOptimizationSpec":
+        renamed = {"truncatedExampleIndices": "droppedExampleIndices"}
+        return {"preferenceOptimizationDataStats": {renamed.get(key, key): item for key, item in statistics.items()}}
+    return {"supervisedTuningDataStats": statistics}
 
 
-def _check_hyper_parameters(hyper: dict[str, Any]) -> None:
-    if hyper.get("epochCount", 0) < 0:
-        raise invalid_argument("`epoch_count` must not be negative.")
-    if hyper.get("learningRateMultiplier", 0) < 0:
-        raise invalid_argument("`learning_rate_multiplier` must not be negative.")
-    for name in ("learningRate", "batchSize"):
-        if hyper.get(name):
-            raise invalid_argument(f"`{name}` is not supported for this base model.")
+class Products:
+    """Registers tuned models and their endpoints."""
 
+    def __init__(self, store: Store, registry: Registry, catalogue: Catalogue) -> None:
+        self._store = store
+        self._registry = registry
+        self._catalogue = catalogue
 
-def _check_texts(document: dict[str, Any]) -> None:
-    if len(document.get("tunedModelDisplayName", "")) > _DISPLAY_NAME_LENGTH:
-        raise invalid_argument(f"`tuned_model_display_name` must not be longer than {_DISPLAY_NAME_LENGTH} characters.")
-    labels = document.get("labels", {})
-    if len(labels) > _LABELS:
-        raise invalid_argument(f"A resource cannot have more than {_LABELS} labels.")
-    for key, value in labels.items():
-        lower = key == key.lower() and value == value.lower()
-        if not (lower and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
-            raise invalid_argument(
-                f"Invalid label {key}={value}: keys and values are at most 64 lower-case letters, digits, _ or -."
-            )
+    def register(self, job: Job, checkpoints: list[dict[str, Any]], *, endpoints: int | None = None) -> dict[str, Any]:
+        """Register what a finished training made and return the canonical ``tunedModel``.
+
+        The model's endpoint is that of the last checkpoint; a job that exports only this one has no list of them.
+
+        Args:
+            job: the job.
+            checkpoints: ``{"id", "epoch", "step"}`` of each checkpoint in order of their epochs.
+            endpoints: how many of them, from the first, get an endpoint; all when left out.
+        """
+        model, version = self._name(job)
+        names: list[str | None] = [self.endpoint_name(job) for _ in checkpoints]
+        if endpoints is not None:
+            names[endpoints:] = [None] * (len(names) - endpoints)
+        served = {name: str(item["id"]) for name, item in zip(names, checkpoints, strict=True) if name}
+        self._registry.add_model(model, version, job.id, served)
+        result: dict[str, Any] = {"model": f"{model}@{version}", "endpoint": names[-1]}
+        spec = job.document.get(spec_of(job.document) or "", {})
+        if served and not spec.get("exportLastCheckpointOnly"):
+            result["checkpoints"] = [
+                {"checkpointId": item["id"], "epoch": item["epoch"], "step": item["step"], "endpoint": name}
+                for item, name in zip(checkpoints, names, strict=True)
+            ]
+        return result
+
+    def endpoint_name(self, job: Job) -> str:
+        """Return the name of a new endpoint for a model that the job makes."""
+        base = self._catalogue.base(base_model_of(job.document))
+        location = base.serving_location(job.location) if base else job.location
+        return f"{location_name(job.parent.split('/')[1], location)}/endpoints/{new_id()}"
+
+    def _name(self, job: Job) -> tuple[str, str]:
+        """Return the name and version of the model: a new one, or the next version of the one it continues from.
+
+        Continuous tuning stays with its model unless the job was given a display name of its own.
+        """
+        tuned = job.document.get("preTunedModel", {}).get("tunedModelName", "").partition("@")[0]
+        if tuned:
+            _, project, _, location, _, model_id = tuned.split("/")
+            model = f"{location_name(project, location)}/models/{model_id}"
+            found = self._registry.model(model)
+            made_by = self._store.job(found.job_id) if found else None
+            name = job.document["tunedModelDisplayName"]
+            if made_by and made_by.document["tunedModelDisplayName"] == name:
+                return model, self._registry.next_version(model)
+        return f"{job.parent}/models/{new_id()}", "1"

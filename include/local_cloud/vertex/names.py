@@ -6,6 +6,8 @@ import secrets
 import zlib
 from datetime import UTC, datetime
 
+_NUMBERS: dict[str, str] = {}
+
 
 def now() -> str:
     """Return the present as an RFC 3339 timestamp with microseconds and ``Z``."""
@@ -17,12 +19,19 @@ def new_id() -> str:
     return str(10**18 + secrets.randbelow(8 * 10**18))
 
 
+def assign_project_number(project: str, number: str) -> None:
+    """Give a project this number instead of a derived one. Done once, when the server starts."""
+    _NUMBERS[project] = number
+
+
 def project_number(project: str) -> str:
     """Return the project number behind a project id; a number stands for itself.
 
     Requests carry the id, answers the number. The number is derived, so that it is the same after every restart.
     """
-    return project if project.isdecimal() else str(10**11 + zlib.crc32(project.encode()) * 200)
+    if project.isdecimal():
+        return project
+    return _NUMBERS.get(project) or str(10**11 + zlib.crc32(project.encode()) * 200)
 
 
 def location_name(project: str, location: str) -> str:

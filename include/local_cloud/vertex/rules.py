@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from local_cloud.vertex.script import AnswerScenario, Fault, JobScenario, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from local_cloud.vertex.store import Store
 
@@ -32,6 +32,13 @@ class Rules:
         number = self._store.add_rule(kind, rule.model_dump_json())
         self._rules[number] = (rule, 0)
         return number
+
+    def set_all(self, rules: Sequence[Rule]) -> None:
+        """Drop all rules and keep these instead."""
+        for number in list(self._rules):
+            self.remove(number)
+        for rule in rules:
+            self.add(rule)
 
     def all(self, model: type[AnyRule]) -> dict[int, tuple[AnyRule, int]]:
         """Return the rules of one kind by number, each with how often it has matched."""

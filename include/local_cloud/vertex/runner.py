@@ -1,65 +1,50 @@
-"""The life of a tuning job, from PENDING to its end.
+"""The jobs that have not ended: each takes its course in a task, and can be cancelled.
 
-Training happens in a child process per job, a few at a time; the others wait in order. The store always holds the
-truth: whatever had not ended when the server stopped is taken up again at the next start, a running job from the
-beginning of its training and under the same name.
+The store always holds the truth: whatever had not ended when the server stopped is taken up again at the next start, a
+running job from the beginning of its training and under the same name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-import os
-import subprocess
-import sys
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import local_cloud
-from local_cloud.vertex.job_files import ORDER
-from local_cloud.vertex.jobs import experiment_of, tuned_model
-from local_cloud.vertex.names import now
-from local_cloud.vertex.store import ENDED, Point
+from local_cloud.vertex.course import CANCELLED_CODE, INTERNAL_CODE, Course, Workshop, end_job, status
+from local_cloud.vertex.places import Places
+from local_cloud.vertex.script import JobScenario
 
 if TYPE_CHECKING:
-    from local_cloud.vertex.catalogue import Catalogue
+    from pathlib import Path
+
+    from local_cloud.vertex.jobs import Products
     from local_cloud.vertex.settings import Settings
     from local_cloud.vertex.store import Job, Store
 
 log = logging.getLogger(__name__)
 
-CANCELLED_CODE = 1
-INTERNAL_CODE = 13
-_EVENT_BYTES = 2**26
-_BATCH_SECONDS = 0.05
-_ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ),
-    "1",
-)
-
 
 class Runner:
     """Runs the jobs of a store. Create, start and stop it on the event loop of the main thread."""
 
-    def __init__(self, store: Store, settings: Settings, catalogue: Catalogue) -> None:
+    def __init__(self, store: Store, settings: Settings, products: Products) -> None:
         self._store = store
         self._settings = settings
-        self._catalogue = catalogue
-        self._slots = asyncio.Semaphore(settings.training_processes)
+        self._workshop = Workshop(
+            store=store,
+            settings=settings,
+            products=products,
+            readers=Places(lambda: settings.training_processes),
+            trainers=Places(lambda: settings.training_processes),
+            quota=self._quota,
+        )
+        self._quotas: dict[str, Places] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Take up every job that has not ended."""
-        for job in self._store.unfinished_jobs():
+        """Take up every job that has not ended, those first that were running."""
+        jobs = [job for job in self._store.unfinished_jobs() if not job.planted or job.state == "JOB_STATE_CANCELLING"]
+        for job in sorted(jobs, key=_was_waiting):
             self.submit(job)
 
     async def stop(self) -> None:
@@ -70,7 +55,7 @@ class Runner:
 
     def directory(self, job_id: str) -> Path:
         """Return the directory of a job's dataset and weights."""
-        return self._settings.state_dir / "jobs" / job_id
+        return self._settings.job_directory(job_id)
 
     def submit(self, job: Job) -> None:
         """Let a new or unfinished job take its course."""
@@ -84,160 +69,75 @@ class Runner:
             return
         self._store.update_job(job.id, state="JOB_STATE_CANCELLING")
         task = self._tasks.get(job.id)
-        if task is not None:
+        if task is None:
+            self.submit(self._current(job))  # a planted job
+        elif not _cancelled_too_late(job):
             task.cancel()
+
+    def quota_is_used_up(self, project: str) -> bool:
+        """Whether a project has as many jobs that have not ended as its quota allows."""
+        quota = self._settings.behaviour.quota
+        return quota is not None and self._unfinished(project) >= quota
+
+    def _unfinished(self, project: str, *, planted_only: bool = False) -> int:
+        jobs = (job for job in self._store.unfinished_jobs() if job.parent.split("/")[1] == project)
+        return sum(job.planted or not planted_only for job in jobs)
+
+    def admit(self) -> None:
+        """Let waiting jobs go on if they may; call it when settings or planted jobs have changed."""
+        for places in self._quotas.values():
+            places.admit()
+
+    def _quota(self, project: str) -> Places:
+        """Return the places of a project's quota; planted jobs that have not ended hold theirs for good."""
+
+        def limit() -> int | None:
+            quota = self._settings.behaviour.quota
+            return None if quota is None else quota - self._unfinished(project, planted_only=True)
+
+        if project not in self._quotas:
+            self._quotas[project] = Places(limit)
+        return self._quotas[project]
 
     async def _live(self, job: Job) -> None:
         try:
-            if job.state != "JOB_STATE_CANCELLING":
-                created = datetime.fromisoformat(job.document["createTime"])
-                waited = (datetime.now(created.tzinfo) - created).total_seconds()
-                await asyncio.sleep(max(0.0, self._settings.behaviour.pending_seconds - waited))
-                async with self._slots:
-                    await self._run(job)
+            if not job.planted and (job.state != "JOB_STATE_CANCELLING" or _cancelled_too_late(job)):
+                await Course(job, _scenario(job), self._workshop).run()
         except asyncio.CancelledError:
-            if self._state(job) != "JOB_STATE_CANCELLING":
+            if self._current(job).state != "JOB_STATE_CANCELLING":
                 raise  # the server stops
         except Exception:
             log.exception("%s could not be run", job.name)
-            self._end(job, "JOB_STATE_FAILED", error=_status(INTERNAL_CODE, "Internal error encountered."))
-        if self._state(job) == "JOB_STATE_CANCELLING":
-            self._end(job, "JOB_STATE_CANCELLED", error=_status(CANCELLED_CODE, "The tuning job was cancelled."))
+            end_job(self._store, job, "JOB_STATE_FAILED", error=status(INTERNAL_CODE, "Internal error encountered."))
+        if self._current(job).state == "JOB_STATE_CANCELLING":
+            await self._end_cancelled(job)
+        if job.planted:
+            self.admit()
 
-    def _state(self, job: Job) -> str:
-        current = self._store.job(job.id)
-        return current.state if current else ""
-
-    async def _run(self, job: Job) -> None:
-        self._store.forget_points(job.id)
-        self._store.update_job(
-            job.id,
-            state="JOB_STATE_RUNNING",
-            tuningJobState="TUNING_JOB_STATE_PROCESSING_DATASET",
-            tuningJobMetadata={"completedEpochCount": 0, "completedStepCount": 0},
-            startTime=job.document.get("startTime") or now(),
-            experiment=experiment_of(job),
-        )
-        directory = self.directory(job.id)
-        order = {
-            **json.loads((directory / ORDER).read_text()),
-            "step_seconds": self._settings.behaviour.step_seconds,
-        }
-        (directory / ORDER).write_text(json.dumps(order))
-        events = Progress(self._store, job)
-        async with _training_process(directory) as process:
-            await events.follow(process)
-        if events.failure:
-            self._end(job, "JOB_STATE_FAILED", error=_status(events.failure_code, events.failure))
+    async def _end_cancelled(self, job: Job) -> None:
+        scenario = _scenario(job)
+        await asyncio.sleep(scenario.seconds.get("CANCELLING", 0.0))
+        if scenario.cancel == "JOB_STATE_FAILED":
+            error = status(INTERNAL_CODE, "The tuning job failed while it was cancelled.")
+            end_job(self._store, job, "JOB_STATE_FAILED", error=error)
         else:
-            self._publish(job, events)
+            error = status(CANCELLED_CODE, "The tuning job was cancelled.")
+            end_job(self._store, job, "JOB_STATE_CANCELLED", error=error)
 
-    def _publish(self, job: Job, events: Progress) -> None:
-        """Make the model and its endpoints, and end the job well."""
-        self._store.update_job(job.id, tuningJobState="TUNING_JOB_STATE_POST_PROCESSING")
-        result, endpoints = tuned_model(job, events.checkpoints, self._catalogue)
-        model = result["model"].partition("@")[0]
-        self._store.add_model(model, job.id, endpoints)
-        self._end(job, "JOB_STATE_SUCCEEDED", tunedModel=result, tuningDataStats=events.final_statistics())
-
-    def _end(self, job: Job, state: str, **changes: Any) -> None:
-        if state not in ENDED:
-            raise ValueError(state)
-        ended = now()
-        self._store.update_job(job.id, state=state, tuningJobState=None, endTime=ended, updateTime=ended, **changes)
-        log.info("%s ended as %s", job.name, state)
+    def _current(self, job: Job) -> Job:
+        return self._store.job(job.id) or job
 
 
-class Progress:
-    """What a training process has told so far, kept in the store as it comes."""
-
-    def __init__(self, store: Store, job: Job) -> None:
-        self._store = store
-        self._job = job
-        self._statistics: dict[str, Any] = {}
-        self._step = 0
-        self.checkpoints: list[dict[str, Any]] = []
-        self.failure: str | None = None
-        self.failure_code = INTERNAL_CODE
-
-    async def follow(self, process: asyncio.subprocess.Process) -> None:
-        """Read events until the process ends; afterwards ``failure`` is None or says why it did not finish."""
-        if process.stdout is None:
-            raise ValueError("the training process was started without a pipe")
-        done = False
-        while line := await process.stdout.readline():
-            batch = [line]
-            with contextlib.suppress(TimeoutError):  # a fast learner makes hundreds of steps a second
-                async with asyncio.timeout(_BATCH_SECONDS):
-                    while line := await process.stdout.readline():
-                        batch.append(line)
-            events = [json.loads(item) for item in batch]
-            self._keep(events)
-            done = done or any(event["event"] == "done" for event in events)
-        status = await process.wait()
-        if not done and self.failure is None:
-            self.failure = f"The training process ended early with status {status}."
-
-    def _keep(self, events: list[dict[str, Any]]) -> None:
-        points, epochs_done = [], None
-        for event in events:
-            match event["event"]:
-                case "dataset":
-                    self._dataset(event)
-                case "step":
-                    time = now()
-                    points += [Point(name, event["step"], value, time) for name, value in event["values"].items()]
-                    self._step, epochs_done = event["step"], event["epoch"] - 1
-                case "checkpoint":
-                    self.checkpoints.append(event)
-                    epochs_done = event["epoch"]
-                case "failed":
-                    self.failure, self.failure_code = event["message"], event["code"]
-        self._store.add_points(self._job.id, points)
-        if epochs_done is not None:
-            progress = {"completedEpochCount": epochs_done, "completedStepCount": self._step}
-            self._store.update_job(self._job.id, tuningJobMetadata=progress)
-
-    def _dataset(self, event: dict[str, Any]) -> None:
-        """The dataset has been read: its statistics and the epoch count chosen for it show in the job."""
-        self._statistics = event["statistics"]
-        current = self._store.job(self._job.id)
-        spec = current.document["supervisedTuningSpec"] if current else {}
-        chosen = {**spec.get("hyperParameters", {}), "epochCount": event["epochs"]}
-        self._store.update_job(
-            self._job.id,
-            tuningJobState="TUNING_JOB_STATE_TUNING",
-            supervisedTuningSpec={**spec, "hyperParameters": chosen},
-            tuningDataStats={"supervisedTuningDataStats": self._statistics},
-        )
-
-    def final_statistics(self) -> dict[str, Any]:
-        """Return the data statistics with the number of steps that were made."""
-        return {"supervisedTuningDataStats": {**self._statistics, "tuningStepCount": self._step}}
+def _scenario(job: Job) -> JobScenario:
+    return JobScenario.model_validate_json(job.scenario)
 
 
-@contextlib.asynccontextmanager
-async def _training_process(directory: Path) -> Any:
-    """Start the training process of a job directory; it is gone when the context ends, however it ends."""
-    package_root = str(Path(local_cloud.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-    with (directory / "training.log").open("w") as log_file:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "local_cloud.vertex.trainer", str(directory), str(os.getpid())),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
-            limit=_EVENT_BYTES,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+def _cancelled_too_late(job: Job) -> bool:
+    """Whether the job is scripted to succeed although it is cancelled."""
+    return _scenario(job).cancel == "JOB_STATE_SUCCEEDED"
 
 
-def _status(code: int, message: str) -> dict[str, Any]:
-    return {"code": code, "message": message}
+def _was_waiting(job: Job) -> bool:
+    """Whether a job had not begun with its dataset: others have their places in the quota already."""
+    detail = job.document.get("tuningJobState")
+    return detail in (None, "TUNING_JOB_STATE_WAITING_FOR_QUOTA")

@@ -6,6 +6,7 @@ server only passes through, such as an evaluation configuration, are not spelled
 
 from __future__ import annotations
 
+from local_cloud.vertex.evaluation_schema import EVALUATION_CONFIG
 from local_cloud.vertex.wire import (
     ANYTHING,
     BOOL,
@@ -57,7 +58,7 @@ SUPERVISED_TUNING_SPEC = Message({
     "validationDatasetUri": STRING,
     "hyperParameters": HYPER_PARAMETERS,
     "exportLastCheckpointOnly": BOOL,
-    "evaluationConfig": STRUCT,
+    "evaluationConfig": EVALUATION_CONFIG,
     "tuningMode": _TUNING_MODE,
 })
 _CHECKPOINT = Message({"checkpointId": STRING, "epoch": INT64, "step": INT64, "endpoint": STRING})
@@ -77,8 +78,27 @@ _SUPERVISED_STATS = Message({
     "userOutputTokenDistribution": _DISTRIBUTION,
     "userMessagePerExampleDistribution": _DISTRIBUTION,
     "userDatasetExamples": Many(STRUCT),
+    "totalTruncatedExampleCount": INT64,
+    "truncatedExampleIndices": Many(INT64),
+    "droppedExampleReasons": Many(STRING),
 })
-# What a client may send and what every version answers.
+# Not in the protos; google-genai knows them. Answered in v1beta1, as the REST reference has it.
+_PREFERENCE_STATS = Message({
+    **{name: kind for name, kind in _SUPERVISED_STATS.fields.items() if name != "truncatedExampleIndices"},
+    "droppedExampleIndices": Many(INT64),
+})
+PREFERENCE_OPTIMIZATION_SPEC = Message({
+    "trainingDatasetUri": STRING,
+    "validationDatasetUri": STRING,
+    "hyperParameters": Message({
+        "adapterSize": ADAPTER_SIZE,
+        "beta": DOUBLE,
+        "epochCount": INT64,
+        "learningRateMultiplier": DOUBLE,
+    }),
+    "exportLastCheckpointOnly": BOOL,
+})
+# What every version answers.
 _TUNING_JOB_FIELDS: dict[str, Kind] = {
     "name": STRING,
     "tunedModelDisplayName": STRING,
@@ -100,26 +120,33 @@ _TUNING_JOB_FIELDS: dict[str, Kind] = {
     "tuningDataStats": Message({"supervisedTuningDataStats": _SUPERVISED_STATS}),
 }
 _OTHER_TUNING_SPECS = (
-    "preferenceOptimizationSpec",
     "distillationSpec",
     "reinforcementTuningSpec",
     "partnerModelTuningSpec",
     "veoTuningSpec",
     "veoLoraTuningSpec",
 )
-NOT_IMITATED = ("preTunedModel", "customBaseModel", *_OTHER_TUNING_SPECS)
-TUNING_JOB_REQUEST = Message({
+NOT_IMITATED = ("customBaseModel", *_OTHER_TUNING_SPECS)
+_BETA_FIELDS: dict[str, Kind] = {
     **_TUNING_JOB_FIELDS,
-    **dict.fromkeys((*_OTHER_TUNING_SPECS, "evaluateDatasetRuns"), ANYTHING),
+    "preferenceOptimizationSpec": PREFERENCE_OPTIMIZATION_SPEC,
+    "tuningJobState": TUNING_JOB_STATE,
+    "tuningJobMetadata": Message({"completedEpochCount": INT64, "completedStepCount": INT64}),
+    "tuningDataStats": Message({
+        "supervisedTuningDataStats": _SUPERVISED_STATS,
+        "preferenceOptimizationDataStats": _PREFERENCE_STATS,
+    }),
+}
+_NEWER_FIELDS: dict[str, Kind] = {"gcsMetricsUri": STRING, "evaluateDatasetRuns": Many(STRUCT)}
+TUNING_JOB_REQUEST = Message({
+    **_BETA_FIELDS,
+    **dict.fromkeys((*_OTHER_TUNING_SPECS, *_NEWER_FIELDS), ANYTHING),
     **dict.fromkeys(("customBaseModel", "pipelineJob", "outputUri"), STRING),
 })
+PLANTED_JOB = Message({**_BETA_FIELDS, **_NEWER_FIELDS, "state": STRING})
 TUNING_JOB = {
-    "v1": Message(_TUNING_JOB_FIELDS),
-    "v1beta1": Message({
-        **_TUNING_JOB_FIELDS,
-        "tuningJobState": TUNING_JOB_STATE,
-        "tuningJobMetadata": Message({"completedEpochCount": INT64, "completedStepCount": INT64}),
-    }),
+    "v1": Message({**_TUNING_JOB_FIELDS, **_NEWER_FIELDS}),
+    "v1beta1": Message({**_BETA_FIELDS, **_NEWER_FIELDS}),
 }
 
 TIME_SERIES = Message({

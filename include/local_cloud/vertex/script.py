@@ -189,56 +189,49 @@ class AnswerScenario(Rule):
 
 
 class Behaviour(Document):
-    """How the service behaves as long as nothing else is scripted. Can be changed while it runs.
+    """How the service behaves as long as nothing else is scripted. Every field is a start-up flag too."""
 
-    Attributes:
-        queued_seconds: how long a new job is QUEUED; 0: it begins as PENDING.
-        pending_seconds: how long it is PENDING.
-        step_seconds: least duration of a training step; slows a small job down to a watchable pace.
-        quota: jobs of a project that may be past WAITING_FOR_QUOTA at the same time, in all its locations; null: any
-            number.
-        over_quota: what becomes of the others: ``queue`` lets them wait, ``refuse`` answers their creation with 429.
-            Which one Vertex AI does is not documented.
-        list_lag_seconds: how long a new job is missing from lists.
-        latency_seconds: added to every call of the API.
-        token_seconds: lifetime of tokens that are issued from now on.
-        require_token: answer 401 to calls without a valid bearer token.
-        sample_for_missing_datasets: a job whose dataset is not in the local storage trains on a built-in sample.
-        tune_retired: let jobs tune base models that are retired.
-        cancel_ended: what is answered to the cancellation of a job that has ended: ``refuse`` says 400
-            FAILED_PRECONDITION, ``ignore`` says ``{}``. Which one Vertex AI does is not documented.
-    """
-
-    queued_seconds: NonNegativeFloat = 0.0
-    pending_seconds: NonNegativeFloat = 1.0
-    step_seconds: NonNegativeFloat = 0.0
-    quota: PositiveInt | None = None
-    over_quota: Literal["queue", "refuse"] = "queue"
-    list_lag_seconds: NonNegativeFloat = 0.0
-    latency_seconds: NonNegativeFloat = 0.0
-    token_seconds: PositiveInt = 3600
-    require_token: bool = False
-    sample_for_missing_datasets: bool = False
-    tune_retired: bool = False
-    cancel_ended: Literal["refuse", "ignore"] = "refuse"
-
-
-class PlantedJob(Document):
-    """A job that is there as if it had always been.
-
-    Attributes:
-        job: a TuningJob as the API answers it, with its full ``name``; what is left out is filled in. A job that has
-            not ended stays in its state until it is cancelled or planted again.
-    """
-
-    job: dict[str, Any]
+    queued_seconds: NonNegativeFloat = Field(0.0, description="how long a new job is QUEUED; 0: it begins as PENDING")
+    pending_seconds: NonNegativeFloat = Field(1.0, description="how long a new job is PENDING")
+    step_seconds: NonNegativeFloat = Field(0.0, description="time added to every training step")
+    quota: PositiveInt | None = Field(
+        None,
+        description="jobs of a project that may run at the same time, in all locations; unset: any number",
+    )
+    over_quota: Literal["queue", "refuse"] = Field(
+        "queue",
+        description="what becomes of further jobs: queue (RUNNING, detail WAITING_FOR_QUOTA) or refuse (429); "
+        "Google documents neither",
+    )
+    list_lag_seconds: NonNegativeFloat = Field(0.0, description="how long a new job is missing from lists")
+    latency_seconds: NonNegativeFloat = Field(0.0, description="added to every call of the API")
+    token_seconds: PositiveInt = Field(3600, description="lifetime of the tokens that are issued")
+    require_token: bool = Field(False, description="answer 401 to calls without a valid bearer token")
+    sample_for_missing_datasets: bool = Field(
+        False, description="train on a built-in sample when a job's dataset is not in the local storage"
+    )
+    tune_retired: bool = Field(False, description="let jobs tune retired base models, to rehearse old scripts")
+    cancel_ended: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="cancelling a job that has ended: refuse (400 FAILED_PRECONDITION) or ignore ({}); "
+        "Google documents neither",
+    )
 
 
 class Script(Document):
-    """A whole script: the contents of a ``--script`` file."""
+    """A whole script: the contents of a ``--script`` file.
+
+    Attributes:
+        settings: fields of Behaviour; start-up flags take precedence.
+        jobs: TuningJobs as the API answers them, each with its full ``name``, that are there from the start; see
+            ``planting``.
+        scenarios: what becomes of new jobs.
+        faults: what goes wrong with requests.
+        answers: what prompts are answered.
+    """
 
     settings: dict[str, Any] = {}
-    jobs: list[PlantedJob] = []
+    jobs: list[dict[str, Any]] = []
     scenarios: list[JobScenario] = []
     faults: list[Fault] = []
     answers: list[AnswerScenario] = []

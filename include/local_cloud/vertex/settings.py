@@ -29,3 +29,7 @@ class Settings:
     models_file: Path
     training_processes: int = 2
     behaviour: Behaviour = field(default_factory=Behaviour)
+
+    def job_directory(self, job_id: str) -> Path:
+        """Return the directory of a job's dataset and weights."""
+        return self.state_dir / "jobs" / job_id

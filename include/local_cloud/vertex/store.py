@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_cloud.vertex.names import now
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, sequence INTEGER UNIQUE, parent TEXT NOT NULL, state TEXT NOT NULL, document TEXT NOT NULL,
-    experiment TEXT UNIQUE);
+    experiment TEXT UNIQUE, scenario TEXT NOT NULL DEFAULT '{}', planted INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS jobs_by_parent ON jobs (parent, sequence DESC);
 CREATE TABLE IF NOT EXISTS points (
     job TEXT NOT NULL, metric TEXT NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL, wall_time TEXT NOT NULL,
     PRIMARY KEY (job, metric, step)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS endpoints (name TEXT PRIMARY KEY, job TEXT NOT NULL, checkpoint TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, job TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS requests (
-    id INTEGER PRIMARY KEY, time TEXT, method TEXT, path TEXT, query TEXT, status INTEGER, body TEXT);
 CREATE TABLE IF NOT EXISTS rules (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, document TEXT NOT NULL,
     matched INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
+_LATER_COLUMNS = {"scenario": "TEXT NOT NULL DEFAULT '{}'", "planted": "INTEGER NOT NULL DEFAULT 0"}
+ENDED = (
+    "JOB_STATE_SUCCEEDED",
+    "JOB_STATE_FAILED",
+    "JOB_STATE_CANCELLED",
+    "JOB_STATE_EXPIRED",
+    "JOB_STATE_PARTIALLY_SUCCEEDED",
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,16 @@ class Job:
         parent: ``projects/{number}/locations/{location}``.
         document: the canonical TuningJob.
         sequence: position in order of creation.
+        scenario: what is to become of it, a ``script.JobScenario`` as JSON.
+        planted: whether it was put there by the control API instead of being created.
     """
 
     id: str
     parent: str
     document: dict[str, Any]
     sequence: int
+    scenario: str = "{}"
+    planted: bool = False
 
     @property
     def name(self) -> str:
@@ -87,6 +96,9 @@ class Store:
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = NORMAL")
         self.db.executescript(_SCHEMA)
+        known = {row[1] for row in self.db.execute("PRAGMA table_info(jobs)")}
+        for name in _LATER_COLUMNS.keys() - known:  # a store of an earlier version
+            self.db.execute(f"ALTER TABLE jobs ADD COLUMN {name} {_LATER_COLUMNS[name]}")
 
     def close(self) -> None:
         """Close the file."""
@@ -94,15 +106,23 @@ class Store:
 
     # Jobs
 
-    def add_job(self, job_id: str, parent: str, document: dict[str, Any]) -> Job:
-        """Keep a new job and count it."""
+    def add_job(
+        self, job_id: str, parent: str, document: dict[str, Any], scenario: str = "{}", *, planted: bool = False
+    ) -> Job:
+        """Keep a new job; count it unless it is planted, which replaces one with the same id."""
         with self._transaction():
-            sequence = self.count("tuning_jobs_created")
+            if planted:
+                self.db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            else:
+                self.count("tuning_jobs_created")
+            sequence = 1 + self.db.execute("SELECT IFNULL(MAX(sequence), 0) FROM jobs").fetchone()[0]
             self.db.execute(
-                "INSERT INTO jobs (id, sequence, parent, state, document) VALUES (?, ?, ?, ?, ?)",
-                (job_id, sequence, parent, document["state"], json.dumps(document)),
-            )
-        return Job(job_id, parent, document, sequence)
+                "INSERT INTO jobs (id, sequence, parent, state, document, experiment, scenario, planted)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, sequence, parent, document["state"], json.dumps(document), document.get("experiment"),
+                 scenario, planted),
+            )  # fmt: skip
+        return Job(job_id, parent, document, sequence, scenario, planted)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
@@ -118,15 +138,19 @@ class Store:
             "WHERE parent = ? AND sequence < ? ORDER BY sequence DESC", (parent, before if before else 2**62)
         )
 
+    def all_jobs(self) -> list[Job]:
+        """Return every job there ever was, oldest first."""
+        return list(self._jobs("ORDER BY sequence", ()))
+
     def unfinished_jobs(self) -> list[Job]:
         """Return the jobs that have not ended, oldest first."""
         marks = ", ".join("?" * len(ENDED))
         return list(self._jobs(f"WHERE state NOT IN ({marks}) ORDER BY sequence", ENDED))
 
     def _jobs(self, where: str, values: Sequence[Any]) -> Iterator[Job]:
-        rows = self.db.execute(f"SELECT id, parent, document, sequence FROM jobs {where}", values)  # noqa: S608
-        for job_id, parent, document, sequence in rows:
-            yield Job(job_id, parent, json.loads(document), sequence)
+        rows = self.db.execute(f"SELECT id, parent, document, sequence, scenario, planted FROM jobs {where}", values)  # noqa: S608
+        for job_id, parent, document, sequence, scenario, planted in rows:
+            yield Job(job_id, parent, json.loads(document), sequence, scenario, bool(planted))
 
     def update_job(self, job_id: str, **changes: Any) -> Job:
         """Change fields of a job's document, stamp ``updateTime``, and return the job. None removes a field."""
@@ -139,7 +163,7 @@ class Store:
             "UPDATE jobs SET state = ?, document = ?, experiment = ? WHERE id = ?",
             (document["state"], json.dumps(document), document.get("experiment"), job_id),
         )
-        return Job(job.id, job.parent, document, job.sequence)
+        return replace(job, document=document)
 
     # Metrics
 
@@ -205,26 +229,16 @@ class Store:
         """Drop a rule."""
         self.db.execute("DELETE FROM rules WHERE id = ?", (number,))
 
-    # The ledger
+    # Counters, moments and secrets
 
-    def add_request(self, entry: dict[str, Any]) -> None:
-        """Append to the request log."""
-        fields = ("time", "method", "path", "query", "status", "body")
-        self.db.execute(
-            "INSERT INTO requests (time, method, path, query, status, body) VALUES (?, ?, ?, ?, ?, ?)",
-            [entry.get(field) for field in fields],
-        )
-
-    def requests(self) -> list[dict[str, Any]]:
-        """Return the request log, oldest first."""
-        rows = self.db.execute("SELECT time, method, path, query, status, body FROM requests ORDER BY id")
-        fields = ("time", "method", "path", "query", "status", "body")
-        return [{name: value for name, value in zip(fields, row, strict=True) if value is not None} for row in rows]
+    def keep(self, name: str, value: str) -> None:
+        """Keep a value under a name."""
+        self.db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
 
     def count(self, counter: str) -> int:
         """Add one to a counter and return it."""
         value = self.counter(counter) + 1
-        self.db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (counter, str(value)))
+        self.keep(counter, str(value))
         return value
 
     def counter(self, counter: str) -> int:

@@ -1,4 +1,4 @@
-"""JSON as Google reads it: no NaN, no Infinity, no half of a surrogate pair.
+"""JSON as Google reads it: no NaN, no Infinity, no half of a surrogate pair, no endless nesting.
 
 What could not be answered must not be taken: one such text in a job would make every list of jobs fail.
 """
@@ -6,7 +6,14 @@ What could not be answered must not be taken: one such text in a job would make 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import math
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_DEPTH = 100
+"""Protocol buffers read messages nested this deep."""
 
 
 def read_json(raw: bytes) -> Any:
@@ -16,9 +23,11 @@ def read_json(raw: bytes) -> Any:
         ValueError: it is not JSON, not UTF-8, nested too deep, or holds what JSON can't say.
     """
     try:
-        value = json.loads(raw.decode(), parse_constant=_refuse)
+        value = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    if raw.count(b"{") + raw.count(b"[") > _DEPTH and _deeper_than(_DEPTH, value):
+        raise ValueError("nested too deep")
     if rb"\u" in raw:
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     return value
@@ -26,3 +35,21 @@ def read_json(raw: bytes) -> Any:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [child for item in level for child in _children(item)]
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,7 +1,8 @@
-"""The training process of one job: ``python -m local_cloud.vertex.trainer JOB_DIRECTORY PARENT_PID``.
+"""The training process of one job: ``python -m local_cloud.vertex.trainer {prepare|train} JOB_DIRECTORY PARENT_PID``.
 
-Reads ``order.json``, ``train.jsonl`` and ``validation.jsonl`` from the job directory, trains, saves checkpoints
-beside them, and tells the server about it in JSON lines on stdout, one event each:
+``prepare`` reads ``order.json``, ``train.jsonl`` and ``validation.jsonl`` in the job directory and chooses what is
+learned of them; ``train`` learns that and saves checkpoints beside it, in the same process life or in a later one.
+Both tell the server about it in JSON lines on stdout, one event each:
 
 ``{"event": "dataset", "statistics", "epochs"}``, ``{"event": "step", "step", "epoch", "values"}``,
 ``{"event": "checkpoint", "id", "epoch", "step"}``, ``{"event": "done"}`` or ``{"event": "failed", "code", "message"}``.
@@ -10,59 +11,30 @@ beside them, and tells the server about it in JSON lines on stdout, one event ea
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_cloud import lifeline
-from local_cloud.vertex.dataset import rows
-from local_cloud.vertex.job_files import ORDER, TRAINING, VALIDATION, weights_file
-from local_cloud.vertex.learner import Hyperparameters, count_tokens, train
-from local_cloud.vertex.statistics import data_statistics
+from local_cloud.vertex.job_files import HELD_OUT, PREPARED, SAMPLE, weights_file
+from local_cloud.vertex.learner import Hyperparameters, Model, train
+from local_cloud.vertex.learner.turns import read
+from local_cloud.vertex.order import read_order
+from local_cloud.vertex.preparation import UnusableDatasetError, prepare
 
 if TYPE_CHECKING:
-    from local_cloud.vertex.learner import Model, StepMetrics
+    from local_cloud.vertex.learner import StepMetrics
+    from local_cloud.vertex.order import Order
 
 _INTERMEDIATE_CHECKPOINTS = 10
 
-
-INVALID_ARGUMENT_CODE, INTERNAL_CODE = 3, 13  # google.rpc.Code
-
-
-class UnusableDatasetError(ValueError):
-    """There is nothing to learn in the training dataset."""
+INVALID_ARGUMENT_CODE, FAILED_PRECONDITION_CODE, INTERNAL_CODE = 3, 9, 13  # google.rpc.Code
 
 
-@dataclass(frozen=True)
-class Order:
-    """What the server asks for: the contents of ``order.json``.
-
-    Attributes:
-        epochs: passes over the data; None = :func:`default_epochs`.
-        adapter_size: rank class of the adapter.
-        learning_rate_multiplier: factor on the learner's own rate.
-        last_checkpoint_only: keep the final weights alone.
-        step_seconds: least time a step takes.
-    """
-
-    epochs: int | None
-    adapter_size: int
-    learning_rate_multiplier: float
-    last_checkpoint_only: bool = False
-    step_seconds: float = 0.0
-
-
-def default_epochs(examples: int) -> int:
-    """Return the epoch count of a job that leaves it open.
-
-    Google's rule is not published. Ours: so many epochs that the learner sees about 2,000 examples in all, at least
-    2 and at most 20. (100 examples: 20 epochs, 400: 5, from 1,000 on: 2.)
-    """
-    return min(20, max(2, math.ceil(2000 / examples)))
+class UnusableWeightsError(ValueError):
+    """The weights to go on from are gone or cannot be read."""
 
 
 def checkpoint_epochs(epochs: int, *, last_only: bool) -> list[int]:
@@ -77,25 +49,26 @@ def checkpoint_epochs(epochs: int, *, last_only: bool) -> list[int]:
     return [round(epochs * part / _INTERMEDIATE_CHECKPOINTS) for part in range(1, _INTERMEDIATE_CHECKPOINTS + 1)]
 
 
-def run(directory: Path) -> None:
-    """Train as ordered in ``directory``."""
-    order = Order(**json.loads((directory / ORDER).read_text()))
-    examples = [row for _, row in rows(directory / TRAINING)]
-    held = directory / VALIDATION
-    validation = [row for _, row in rows(held)] if held.exists() else []
+def run_prepare(directory: Path) -> None:
+    """Read the dataset in ``directory``."""
+    prepared = prepare(directory, read_order(directory))
+    _tell("dataset", statistics=prepared.statistics, epochs=prepared.epochs)
+
+
+def run_train(directory: Path) -> None:
+    """Train on what was prepared in ``directory``."""
+    for old in directory.glob("checkpoint-*"):
+        old.unlink()
+    order = read_order(directory)
     hyperparameters = Hyperparameters(
-        epochs=order.epochs or default_epochs(len(examples)),
+        epochs=json.loads((directory / PREPARED).read_text())["epochs"],
         adapter_size=order.adapter_size,
         learning_rate_multiplier=order.learning_rate_multiplier,
+        **({} if order.beta is None else {"beta": order.beta}),
     )
-    _tell("dataset", statistics=data_statistics(examples, count_tokens), epochs=hyperparameters.epochs)
     wanted = checkpoint_epochs(hyperparameters.epochs, last_only=order.last_checkpoint_only)
 
-    steps = 0
-
     def on_step(metrics: StepMetrics) -> None:
-        nonlocal steps
-        steps = metrics.step
         _tell("step", step=metrics.step, epoch=metrics.epoch, values=metrics.values)
         if order.step_seconds:
             time.sleep(order.step_seconds)
@@ -106,26 +79,44 @@ def run(directory: Path) -> None:
             model.save(weights_file(directory, number))
             _tell("checkpoint", id=number, epoch=epoch, step=step)
 
-    train(examples, validation, hyperparameters, start_from=None, on_step=on_step, on_checkpoint=on_checkpoint)
-    if not steps:
-        raise UnusableDatasetError("No example of the training dataset has a model turn with text to learn from.")
+    train(
+        read(directory / SAMPLE),
+        read(directory / HELD_OUT),
+        hyperparameters,
+        start_from=_earlier_weights(order),
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
+    )
     _tell("done")
+
+
+def _earlier_weights(order: Order) -> Model | None:
+    if order.start_from is None:
+        return None
+    try:
+        return Model.load(order.start_from)
+    except Exception as error:  # whatever NumPy raises for a file that is none of its own
+        raise UnusableWeightsError(f"The weights of the pre-tuned model cannot be read: {error}") from error
 
 
 def _tell(event: str, **values: Any) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
+_STAGES = {"prepare": (run_prepare,), "train": (run_train,)}
+
+
 def main() -> None:
-    """Run the training process; the parent reads failures as an event."""
-    lifeline.end_with_parent(int(sys.argv[2]))
-    directory = Path(sys.argv[1])
+    """Run a stage of the training process; the parent reads failures as an event."""
+    *stage, directory, parent = sys.argv[1:]
+    lifeline.end_with_parent(int(parent))
     try:
-        for old in directory.glob("checkpoint-*"):
-            old.unlink()
-        run(directory)
+        for step in _STAGES[stage[0]] if stage else (run_prepare, run_train):
+            step(Path(directory))
     except UnusableDatasetError as error:
         _tell("failed", code=INVALID_ARGUMENT_CODE, message=str(error))
+    except UnusableWeightsError as error:
+        _tell("failed", code=FAILED_PRECONDITION_CODE, message=str(error))
     except Exception as error:  # the process ends here: whatever went wrong is the job's error
         traceback.print_exc()
         _tell("failed", code=INTERNAL_CODE, message=f"{type(error).__name__}: {error}")

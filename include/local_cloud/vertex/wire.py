@@ -1,8 +1,9 @@
 """Proto JSON, read leniently and written strictly.
 
 Google's clients disagree about JSON: field names arrive in camelCase and snake_case, even mixed in one body; enums as
-name or number; int64 as string or number; a repeated field with one value as that bare value. All of it means the
-same to the real service. Inside this server there is one form: camelCase keys, enum names, Python integers.
+name (in any case) or number; int64 as string or number; bytes in both alphabets of base64; a repeated field with one
+value as that bare value. All of it means the same to the real service. Inside this server there is one form:
+camelCase keys, enum names, Python integers.
 
 Answers follow the proto JSON mapping: camelCase, int64 as strings, unset fields left out, enums as names, or as
 numbers for a client that asks for ``$alt=json;enum-encoding=int``.
@@ -10,9 +11,12 @@ numbers for a client that asks for ``$alt=json;enum-encoding=int``.
 
 from __future__ import annotations
 
-import math
+import base64
+import binascii
 import re
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from local_cloud.vertex.errors import ApiError, invalid_argument
@@ -40,13 +44,13 @@ def snake(name: str) -> str:
 
 def _bad(path: str, type_name: str, value: Any) -> ApiError:
     shown = f'"{value}"' if isinstance(value, str) else str(value)
-    message = f"Invalid value at '{path}' ({type_name}), {shown[:200]}"
-    return invalid_argument(message, _violation(path, message))
+    return _refused(path, f"Invalid value at '{path}' ({type_name}), {shown[:200]}")
 
 
-def _violation(path: str, message: str) -> list[dict[str, Any]]:
+def _refused(path: str, message: str) -> ApiError:
     violation = {"field": path, "description": message}
-    return [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}]
+    details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}]
+    return invalid_argument(message, details)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,22 @@ ANYTHING = Plain("TYPE_MESSAGE")
 STRUCT = Plain("TYPE_MESSAGE", (dict,))
 
 
+_FUTURE_NUMBER = 999
+_LARGEST = Decimal(sys.float_info.max)
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
+
+def _number(value: Any) -> Decimal | None:
+    """Return the finite number that a JSON number, or a string that spells one, means; otherwise None."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        try:
+            return Decimal(value)
+        except ArithmeticError:  # an exponent beyond everything
+            return None
+    number = Decimal(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return number if number is not None and number.is_finite() else None
+
+
 @dataclass(frozen=True)
 class Integer:
     """An int32 or int64; only the latter is written as a string."""
@@ -81,14 +101,11 @@ class Integer:
 
     def read(self, value: Any, path: str) -> int:
         """See Kind."""
-        try:
-            number = value if isinstance(value, int) else float(value) if isinstance(value, float) else int(value)
-            whole = int(number)
-        except (TypeError, ValueError, OverflowError):
-            raise _bad(path, f"TYPE_INT{self.bits}", value) from None
-        if isinstance(value, bool) or whole != number or not -(2 ** (self.bits - 1)) <= whole < 2 ** (self.bits - 1):
+        number = _number(value)
+        limit = 2 ** (self.bits - 1)
+        if number is None or not -limit <= number < limit or int(number) != number:
             raise _bad(path, f"TYPE_INT{self.bits}", value)
-        return whole
+        return int(number)
 
     def write(self, value: Any, *, enum_numbers: bool) -> str | int:
         """See Kind."""
@@ -105,13 +122,10 @@ class Floating:
 
     def read(self, value: Any, path: str) -> float:
         """See Kind."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise _bad(path, "TYPE_DOUBLE", value) from None
-        if isinstance(value, bool) or not math.isfinite(number):
+        number = _number(value)
+        if number is None or abs(number) > _LARGEST:
             raise _bad(path, "TYPE_DOUBLE", value)
-        return number
+        return float(number)
 
     def write(self, value: Any, *, enum_numbers: bool) -> Any:
         """See Kind."""
@@ -119,6 +133,28 @@ class Floating:
 
 
 DOUBLE = Floating()
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes as base64: read in either alphabet, with or without its padding; kept and written in the standard one."""
+
+    def read(self, value: Any, path: str) -> str:
+        """See Kind."""
+        if isinstance(value, str):
+            text = value.rstrip("=").translate(str.maketrans("-_", "+/"))
+            try:
+                return base64.b64encode(base64.b64decode(text + "=" * (-len(text) % 4), validate=True)).decode()
+            except (binascii.Error, ValueError):
+                pass
+        raise _bad(path, "TYPE_BYTES", value)
+
+    def write(self, value: Any, *, enum_numbers: bool) -> Any:
+        """See Kind."""
+        return value
+
+
+BYTES = Bytes()
 
 
 @dataclass(frozen=True)
@@ -130,15 +166,19 @@ class Enum:
 
     def read(self, value: Any, path: str) -> str:
         """See Kind."""
-        if isinstance(value, str) and value in self.names:
-            return value
-        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 4 else value
+        if isinstance(value, str) and (name := value.upper().replace("-", "_")) in self.names:
+            return name
+        number = (
+            int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 4 else value
+        )
         if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(self.names):
             return self.names[number]
         raise _bad(path, f"type.googleapis.com/google.cloud.aiplatform.master.{self.type_name}", value)
 
     def write(self, value: Any, *, enum_numbers: bool) -> str | int:
         """See Kind."""
+        if value not in self.names:  # planted: a value that is yet to be invented
+            return _FUTURE_NUMBER if enum_numbers else str(value)
         return self.names.index(value) if enum_numbers else str(value)
 
 
@@ -159,44 +199,62 @@ class Many:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """A map of strings to strings, such as labels."""
+class Map:
+    """A map from strings, such as labels: its keys are the caller's own and keep their spelling."""
 
-    def read(self, value: Any, path: str) -> dict[str, str]:
+    kind: Kind
+
+    def read(self, value: Any, path: str) -> dict[str, Any]:
         """See Kind."""
         if not isinstance(value, dict):
             raise _bad(path, "TYPE_MESSAGE", value)
-        return {key: STRING.read(item, f"{path}[{key}]") for key, item in value.items()}
+        return {key: self.kind.read(item, f"{path}[{key}]") for key, item in value.items()}
 
-    def write(self, value: Any, *, enum_numbers: bool) -> Any:
+    def write(self, value: Any, *, enum_numbers: bool) -> dict[str, Any]:
         """See Kind."""
-        return value
+        return {key: self.kind.write(item, enum_numbers=enum_numbers) for key, item in value.items()}
 
 
-TEXTS = Texts()
+TEXTS = Map(STRING)
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message: its fields by JSON name."""
+    """A message.
+
+    Attributes:
+        fields: its fields by JSON name.
+        oneofs: groups of fields of which only one can be set, by their proto names.
+    """
 
     fields: dict[str, Kind]
+    oneofs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, value: Any, path: str = "") -> dict[str, Any]:
         """See Kind. ``null`` means unset, as everywhere in proto JSON."""
         if not isinstance(value, dict):
             raise _bad(path, "TYPE_MESSAGE", value)
-        result = {}
+        result: dict[str, Any] = {}
         for name, item in value.items():
-            kind = self.fields.get(camel(name))
+            json_name = camel(name)
+            kind = self.fields.get(json_name)
             if kind is None:
                 at = f" at '{path}'" if path else ""
-                message = f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
-                raise invalid_argument(message, _violation(path, message))
-            if item is not None:
-                field = f"{path}.{snake(name)}" if path else snake(name)
-                result[camel(name)] = kind.read(item, field)
+                raise _refused(path, f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.')
+            if item is None:
+                continue
+            if json_name in result:
+                raise _refused(path, f"Invalid value at '{path}': field '{json_name}' is given twice.")
+            result[json_name] = kind.read(item, f"{path}.{snake(name)}" if path else snake(name))
+        self._check_oneofs(result, path)
         return result
+
+    def _check_oneofs(self, value: dict[str, Any], path: str) -> None:
+        for oneof, members in self.oneofs.items():
+            given = [name for name in value if name in members]
+            if len(given) > 1:
+                taken = f"oneof field '{oneof}' is already set. Cannot set '{given[1]}'"
+                raise _refused(path, f"Invalid value at '{path}' (oneof), {taken}")
 
     def write(self, value: Any, *, enum_numbers: bool = False) -> dict[str, Any]:
         """See Kind. Fields that this version of the message does not have are left out, and so is None."""

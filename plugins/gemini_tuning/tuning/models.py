@@ -32,6 +32,7 @@ class Limits(Value):
     validation_examples: int
     validation_share: float
     recommended_training_examples: int
+    images_per_example: int
 
 
 class Price(Value):
@@ -42,11 +43,24 @@ class Price(Value):
     verified: bool
 
 
+class ThinkingBudgets(Value):
+    """The token budgets a model takes; ``off``: whether 0 is one of them."""
+
+    least: int
+    most: int
+    off: bool
+
+
 class Thinking(Value):
-    """How thinking is kept lowest when a tuned model answers: tuning data holds no thoughts ("Thinking")."""
+    """How thinking is kept lowest when a tuned model answers: tuning data holds no thoughts ("Thinking").
+
+    ``levels`` and ``budgets`` say what the model takes at all.
+    """
 
     budget: int | None = None
     level: str | None = None
+    levels: tuple[str, ...] = ()
+    budgets: ThinkingBudgets | None = None
 
 
 class BaseModelInfo(Value):

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from local_cloud.vertex.learner import Answer, GenerationSettings, Hyperparameters, Model, StepMetrics, train
+from local_cloud.vertex.learner import (
+    Answer,
+    GenerationSettings,
+    Hyperparameters,
+    Model,
+    StepMetrics,
+    answers_of,
+    preferences_of,
+    sample,
+    train,
+)
+from local_cloud.vertex.learner.turns import VALIDATION_TURNS
 
 DATASETS = Path(__file__).parents[3] / "include" / "datasets"
 SHORT = GenerationSettings(max_output_tokens=200)
@@ -46,14 +57,16 @@ class Tuning:
 
 def tune(
     examples: list[dict[str, Any]], validation: list[dict[str, Any]], *, seed: int = 0, start_from: Model | None = None,
-    epochs: int = 5, adapter_size: int = 4, learning_rate_multiplier: float = 1.0,
+    epochs: int = 5, adapter_size: int = 4, learning_rate_multiplier: float = 1.0, beta: float = 0.1,
+    preference: bool = False,
 ) -> Tuning:  # fmt: skip
+    find = preferences_of if preference else answers_of
     steps: list[StepMetrics] = []
     checkpoints: dict[int, Model] = {}
     model = train(
-        examples,
-        validation,
-        Hyperparameters(epochs, adapter_size, learning_rate_multiplier),
+        sample(examples, find),
+        sample(validation, find, VALIDATION_TURNS),
+        Hyperparameters(epochs, adapter_size, learning_rate_multiplier, beta),
         start_from=start_from,
         on_step=steps.append,
         on_checkpoint=lambda epoch, step, model: checkpoints.update({epoch: model}),

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.local_cloud.learner.conftest import ask, line, tune, user
 
-from local_cloud.vertex.learner import Model, count_tokens
+from local_cloud.vertex.learner import Model, count_tokens, sample
 from local_cloud.vertex.learner.conversation import TURN_CHARACTERS
 
 TEXT = st.one_of(st.none(), st.integers(), st.text(max_size=30), st.just("word " * 2000))
@@ -105,14 +105,15 @@ def test_only_beginning_and_end_of_a_huge_turn_are_read():
     assert count_tokens([user("x " * 100_000)]) >= 100_000
 
 
-def test_large_datasets_are_sampled(monkeypatch):
-    monkeypatch.setattr("local_cloud.vertex.learner.training.TRAINING_TURNS", 20)
-    monkeypatch.setattr("local_cloud.vertex.learner.training.VALIDATION_TURNS", 3)
-    examples = [line("a", f"b{n}") for n in range(100)]
-    tuning = tune(examples, examples, epochs=1)
-    one = tune([line("a", "b7")], [line("a", "b7")], epochs=1)
-    assert sum(tuning.losses("train_num_predictions")) < 40 * sum(one.losses("train_num_predictions"))
-    assert tuning.losses("eval_num_predictions")[0] < 10 * one.losses("eval_num_predictions")[0]
+def test_of_large_datasets_a_sample_is_learned_and_every_turn_is_as_likely():
+    chosen = [
+        turn.answer
+        for seed in range(40)
+        for turn in sample([line("a", f"{n}") for n in range(50)], limit=10, seed=seed)
+    ]
+    assert len(chosen) == 400
+    assert sum(int(answer) < 10 for answer in chosen) in range(50, 111)
+    assert {turn.answer for turn in sample([line("a", "1")] * 3, limit=10)} == {"1"}
 
 
 @pytest.mark.parametrize("parts", [[{"fileData": {"fileUri": "gs://b/i.png"}}, {"text": "What?"}], [{"text": "What?"}]])
@@ -121,7 +122,7 @@ def test_parts_that_are_no_text_are_passed_over(parts):
 
 
 def test_of_a_file_too_large_and_sorted_by_topic_every_topic_is_learned(monkeypatch):
-    monkeypatch.setattr("local_cloud.vertex.learner.training.TRAINING_CHARACTERS", 3_000)
+    monkeypatch.setattr("local_cloud.vertex.learner.turns.TRAINING_CHARACTERS", 3_000)
     lines = [line(f"alpha question {n}", "alpha " * 30) for n in range(60)]
     lines += [line(f"beta question {n}", "beta replies") for n in range(60)]
     model = tune(lines, [], epochs=1).model

@@ -6,7 +6,8 @@ Long inputs are cut so that time and memory stay bounded: of each turn the first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,31 +25,30 @@ class Context:
     turns: tuple[tuple[str, str], ...]
     """(role, text); the role is ``user`` or ``model``."""
 
+    @property
+    def characters(self) -> int:
+        """Length of all texts."""
+        return len(self.system) + sum(len(text) for _, text in self.turns)
+
 
 def count_tokens(contents: Sequence[Any], system_instruction: Any = None) -> int:
     """Tokens of a request in the learner's own tokens, uncut."""
-    texts = [_text(content) for content in contents]
-    return sum(len(tokens_of(text)) for text in [*texts, _text(system_instruction)])
+    texts = (text_of_content(content) for content in contents)
+    return sum(len(tokens_of(text)) for text in texts) + _repeated_count(text_of_content(system_instruction))
+
+
+@functools.lru_cache(maxsize=16)
+def _repeated_count(text: str) -> int:
+    """Tokens of a system instruction, which is often the same in a million rows."""
+    return len(tokens_of(text))
 
 
 def context_of(contents: Sequence[Any], system_instruction: Any = None) -> Context:
     """The context of a request, cut to the limits of this module."""
-    turns = tuple((_role(content), clip(_text(content))) for content in contents[-TURNS:])
-    return Context(clip(_text(system_instruction)), turns)
-
-
-def targets_of(example: Mapping[str, Any]) -> Iterator[tuple[Context, str]]:
-    """Each model turn of a dataset line with the context before it. Lines of another shape yield nothing."""
-    if not isinstance(example, Mapping):
-        return
-    contents = example.get("contents")
-    if not isinstance(contents, Sequence) or isinstance(contents, str):
-        return
-    system = example.get("systemInstruction", example.get("system_instruction"))
-    for number, content in enumerate(contents):
-        text = _text(content)
-        if number and text.strip() and _role(content) == "model":
-            yield context_of(contents[:number], system), text
+    turns = tuple(
+        ("model" if is_model(content) else "user", clip(text_of_content(content))) for content in contents[-TURNS:]
+    )
+    return Context(clip(text_of_content(system_instruction)), turns)
 
 
 def clip(text: str) -> str:
@@ -59,11 +59,14 @@ def clip(text: str) -> str:
     return f"{text[:half]} {text[-half:]}"
 
 
-def _role(content: Any) -> str:
-    return "model" if isinstance(content, Mapping) and content.get("role") == "model" else "user"
+def is_model(content: Any) -> bool:
+    """Whether the model said this; turns without a role, such as function responses, are not the model's."""
+    role = content.get("role") if isinstance(content, Mapping) else None
+    return isinstance(role, str) and role.lower() == "model"
 
 
-def _text(content: Any) -> str:
+def text_of_content(content: Any) -> str:
+    """The text parts of a content, a line each."""
     if isinstance(content, str):
         return content
     parts = content.get("parts") if isinstance(content, Mapping) else None

@@ -45,7 +45,7 @@ def output_tokens(turns: Sequence[tuple[Context, str]]) -> dict[str, bool]:
     written: Counter[str] = Counter()
     for context, text in turns:
         source = set(Source.of(context).tokens)
-        tokens = set(tokens_of(text))
+        tokens = set(tokens_of(text)[:TARGET_TOKENS])
         counts.update(tokens)
         written.update(tokens - source)
     kept = {END_OF_TURN: True}
@@ -58,7 +58,7 @@ def output_tokens(turns: Sequence[tuple[Context, str]]) -> dict[str, bool]:
 
 
 def encode(turns: Iterable[tuple[Context, str]], outputs: Iterable[str], written: Set[str]) -> list[Encoded]:
-    """Encodes model turns for an adapter that can write the given tokens beside those of the base; ``written`` are
+    """Encodes answers for an adapter that can write the given tokens beside those of the base; ``written`` are
     those that it had better write than copy."""
     known = {*outputs, *standard_base().tokens}
     return [_encode(context, text, known, written) for context, text in turns]

@@ -1,17 +1,16 @@
-"""Per-token cross-entropy of an adapter on encoded examples, its gradient, and the share of right predictions."""
+"""Per-token cross-entropy of an adapter on encoded answers, its gradient, and the share of right predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from local_cloud.vertex.learner.adapter import Adapter, Question, Steps
+    from local_cloud.vertex.learner.adapter import Adapter, Gradients, Question, Steps
     from local_cloud.vertex.learner.encoding import Encoded
     from local_cloud.vertex.learner.parameters import Floats
 
@@ -71,8 +70,73 @@ class Score:
         }
 
 
-def assess(adapter: Adapter, steps: Steps, goal: Goal) -> tuple[Score, Floats]:
-    """The score of the steps of one example and the gradient of its summed loss by the logits."""
+class Lesson(Protocol):
+    """Something to learn."""
+
+    def score(self, adapter: Adapter) -> Score:
+        """How well the adapter does."""
+
+    def learn(self, adapter: Adapter) -> tuple[Score, list[Gradients]]:
+        """The same, and the gradients of the summed loss, which are to be added up."""
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """An answer to be given."""
+
+    example: Encoded
+    goal: Goal
+
+    @classmethod
+    def of(cls, adapter: Adapter, example: Encoded) -> Imitation:
+        """The lesson of an example for this adapter."""
+        return cls(example, Goal.of(adapter, example))
+
+    def score(self, adapter: Adapter) -> Score:
+        """See Lesson."""
+        return self.attempt(adapter).score
+
+    def learn(self, adapter: Adapter) -> tuple[Score, list[Gradients]]:
+        """See Lesson."""
+        attempt = self.attempt(adapter)
+        return attempt.score, [attempt.gradients(1.0)]
+
+    def attempt(self, adapter: Adapter) -> Attempt:
+        """What the adapter makes of it."""
+        example = self.example
+        question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source)
+        steps = adapter.probabilities(question, example.prefix_keys, example.matches)
+        score, error = _assess(adapter, steps, self.goal)
+        return Attempt(score, adapter, question, steps, example, error)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An answer as an adapter would give it."""
+
+    score: Score
+    adapter: Adapter
+    question: Question
+    steps: Steps
+    example: Encoded
+    error: Floats
+    """Gradient of the summed loss by the logits."""
+
+    def gradients(self, factor: float) -> Gradients:
+        """Gradients of so many times the summed loss; below zero: to answer this less often."""
+        error = np.float32(factor) * self.error
+        return self.adapter.gradients(self.question, self.steps, self.example.matches, error)
+
+
+def evaluate(adapter: Adapter, lessons: Sequence[Lesson]) -> Score:
+    """The score of an adapter on lessons."""
+    score = Score()
+    for lesson in lessons:
+        score += lesson.score(adapter)
+    return score
+
+
+def _assess(adapter: Adapter, steps: Steps, goal: Goal) -> tuple[Score, Floats]:
     words, numbers = len(adapter.outputs), np.arange(len(goal.columns))
     error = steps.probabilities.copy()
     written = error[numbers, goal.columns] * goal.shares
@@ -82,19 +146,6 @@ def assess(adapter: Adapter, steps: Steps, goal: Goal) -> tuple[Score, Floats]:
     error[numbers, goal.columns] -= written / total
     error[:, words + 1 :] -= copied / total[:, None]
     return score, error
-
-
-def evaluate(adapter: Adapter, examples: Iterable[Encoded]) -> Score:
-    """The score of an adapter on examples."""
-    score = Score()
-    for example in examples:
-        question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source)
-        score += assess(adapter, _steps(adapter, question, example), Goal.of(adapter, example))[0]
-    return score
-
-
-def _steps(adapter: Adapter, question: Question, example: Encoded) -> Steps:
-    return adapter.probabilities(question, example.prefix_keys, example.matches)
 
 
 def _correct(steps: Steps, goal: Goal, words: int, total: Floats) -> NDArray[np.bool_]:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, RELUCTANCE, Adapter
-from local_cloud.vertex.learner.conversation import Context, targets_of
-from local_cloud.vertex.learner.encoding import TARGET_TOKENS, Encoded, encode, output_tokens
+from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, RELUCTANCE, Adapter, Gradients
+from local_cloud.vertex.learner.conversation import Context
+from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
 from local_cloud.vertex.learner.model import Model
-from local_cloud.vertex.learner.objective import Goal, Score, assess, evaluate
+from local_cloud.vertex.learner.objective import Imitation, Lesson, Score, evaluate
 from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, sum_rows
+from local_cloud.vertex.learner.preference import Comparison
+from local_cloud.vertex.learner.turns import Turn
 
-TRAINING_TURNS = 1_000
-"""Model turns of a dataset that are learned from, sampled evenly when there are more."""
-TRAINING_CHARACTERS = 300_000
-"""Characters of those answers altogether, as far as they are learned; turns beyond it are left out at random."""
-_LEARNED_CHARACTERS = 4 * TARGET_TOKENS
-VALIDATION_TURNS = 100
 STEPS_PER_EPOCH = 10
 _RATE = 0.01
 _LAST_RATE = 0.03
@@ -39,17 +34,20 @@ _SCALE = 0.1
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a tuning job can set (Tuning API: SupervisedHyperParameters)."""
+    """What a tuning job can set (Tuning API: SupervisedHyperParameters, PreferenceOptimizationHyperParameters)."""
 
     epochs: int = 5
     adapter_size: int = 4
     learning_rate_multiplier: float = 1.0
+    beta: float = 0.1
+    """Preference tuning: how fast a pair counts as told apart; what it has gained then ceases to be pursued."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.adapter_size < 1:
             raise ValueError(f"epochs and adapter size must be at least 1, not {self.epochs} and {self.adapter_size}")
-        if not (math.isfinite(self.learning_rate_multiplier) and self.learning_rate_multiplier > 0):
-            raise ValueError(f"the learning rate multiplier must be above 0, not {self.learning_rate_multiplier}")
+        for name, value in (("learning rate multiplier", self.learning_rate_multiplier), ("beta", self.beta)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"the {name} must be above 0, not {value}")
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class StepMetrics:
 
 
 def train(
-    examples: Iterable[Mapping[str, Any]],
-    validation: Iterable[Mapping[str, Any]],
+    turns: Sequence[Turn],
+    validation: Sequence[Turn],
     hyperparameters: Hyperparameters,
     *,
     start_from: Model | None = None,
@@ -71,19 +69,21 @@ def train(
     on_checkpoint: Callable[[int, int, Model], None] = lambda epoch, step, model: None,
     seed: int = 0,
 ) -> Model:
-    """Tunes a model on dataset lines and returns it.
+    """Tunes a model and returns it.
 
     Calls ``on_step`` after each step and ``on_checkpoint(epoch, step, model)`` after each epoch. The same arguments
-    give the same model. Lines without a model turn to learn are passed over; with none at all the model comes back
-    as it was and no step is reported. ``start_from`` (continuous tuning) keeps what was learned and its adapter size.
+    give the same model. Turns have a rejected answer either all (preference tuning) or none. Without any turn the
+    model comes back as it was and no step is reported. ``start_from`` (continuous tuning) keeps what was learned and
+    its adapter size.
     """
     rng = np.random.default_rng(seed)
-    turns = _sample(examples, TRAINING_TURNS, rng)
     if not turns:
         return start_from or Model.base()
     adapter, encoded = _prepare(turns, hyperparameters, start_from, rng)
-    checks = encode(_sample(validation, VALIDATION_TURNS, rng), adapter.outputs, adapter.written)
-    run = _Run(adapter, encoded, hyperparameters, rng)
+    beta = hyperparameters.beta
+    lessons = _lessons(adapter, turns, encoded, beta)
+    checks = _lessons(adapter, validation, encode(_answers(validation), adapter.outputs, adapter.written), beta)
+    run = _Run(adapter, lessons, hyperparameters, rng)
     step = 0
     for epoch in range(1, hyperparameters.epochs + 1):
         batches = run.batches()
@@ -104,28 +104,27 @@ class _Run:
     def __init__(
         self,
         adapter: Adapter,
-        examples: Sequence[Encoded],
+        lessons: Sequence[Lesson],
         hyperparameters: Hyperparameters,
         rng: np.random.Generator,
     ) -> None:
-        self._adapter, self._examples, self._rng = adapter, examples, rng
-        self._goals = [Goal.of(adapter, example) for example in examples]
+        self._adapter, self._lessons, self._rng = adapter, lessons, rng
         self._adam = Adam()
         self._rate = _RATE * hyperparameters.learning_rate_multiplier
-        updates = sum(math.ceil(len(part) / _UPDATE_TURNS) for part in self._parts(len(examples)))
+        updates = sum(math.ceil(len(part) / _UPDATE_TURNS) for part in self._parts(len(lessons)))
         self._updates = hyperparameters.epochs * _PASSES * updates
 
     def batches(self) -> list[list[int]]:
-        """The examples of each step of an epoch, in a new order."""
-        order = self._rng.permutation(len(self._examples))
+        """The lessons of each step of an epoch, in a new order."""
+        order = self._rng.permutation(len(self._lessons))
         return [order[part].tolist() for part in self._parts(len(order))]
 
     @staticmethod
-    def _parts(examples: int) -> list[NDArray[np.intp]]:
-        return np.array_split(np.arange(examples), min(STEPS_PER_EPOCH, examples)) if examples else []
+    def _parts(lessons: int) -> list[NDArray[np.intp]]:
+        return np.array_split(np.arange(lessons), min(STEPS_PER_EPOCH, lessons))
 
     def step(self, batch: list[int]) -> Score:
-        """Learns from a batch, a few examples at a time; each is scored before it is learned from."""
+        """Learns from a batch, a few lessons at a time; each is scored before it is learned from."""
         score = Score()
         for passed in range(_PASSES):
             for start in range(0, len(batch), _UPDATE_TURNS):
@@ -136,14 +135,12 @@ class _Run:
         return score
 
     def _update(self, numbers: list[int]) -> Score:
-        adapter, score, found = self._adapter, Score(), []
+        adapter, score = self._adapter, Score()
+        found: list[Gradients] = []
         for number in numbers:
-            example = self._examples[number]
-            question = adapter.ask(example.prompt_keys, example.prompt_weights, example.source)
-            steps = adapter.probabilities(question, example.prefix_keys, example.matches)
-            part, error = assess(adapter, steps, self._goals[number])
+            part, gradients = self._lessons[number].learn(adapter)
             score += part
-            found.append(adapter.gradients(question, steps, example.matches, error))
+            found += gradients
         self._adam.updates += 1
         rate = self._rate * max(_LAST_RATE, 1.0 - self._adam.updates / (self._updates + 1))
         scale = np.float32(1.0 / score.predictions)
@@ -161,37 +158,35 @@ class _Run:
         return score
 
 
-def _sample(examples: Iterable[Mapping[str, Any]], limit: int, rng: np.random.Generator) -> list[tuple[Context, str]]:
-    """Model turns with their contexts, at most so many, every turn being as likely (reservoir sampling)."""
-    kept: list[tuple[Context, str]] = []
-    number = 0
-    for example in examples:
-        for turn in targets_of(example):
-            number += 1
-            if len(kept) < limit:
-                kept.append(turn)
-            elif (place := int(rng.integers(number))) < limit:
-                kept[place] = turn
-    lengths = np.array([min(len(text), _LEARNED_CHARACTERS) for _, text in kept], int)
-    if lengths.sum() <= TRAINING_CHARACTERS:
-        return kept
-    order = rng.permutation(len(kept))  # files are often sorted by topic: what is left out must not be one of them
-    room = int(np.searchsorted(np.cumsum(lengths[order]), TRAINING_CHARACTERS, side="right"))
-    return [kept[place] for place in sorted(order[:room])]
+def _answers(turns: Sequence[Turn]) -> list[tuple[Context, str]]:
+    """The answers of turns, one after the other, each with its context."""
+    return [(turn.context, answer) for turn in turns for answer in turn.answers]
+
+
+def _lessons(adapter: Adapter, turns: Sequence[Turn], encoded: Sequence[Encoded], beta: float) -> list[Lesson]:
+    """What the turns teach; ``encoded`` are their answers."""
+    answers = iter(encoded)
+    return [
+        Imitation.of(adapter, next(answers))
+        if turn.rejected is None
+        else Comparison.of(adapter, next(answers), next(answers), beta)
+        for turn in turns
+    ]
 
 
 def _prepare(
-    turns: Sequence[tuple[Context, str]], hyperparameters: Hyperparameters, start_from: Model | None,
-    rng: np.random.Generator,
-) -> tuple[Adapter, list[Encoded]]:  # fmt: skip
-    """An adapter with room for what the examples hold, and the examples encoded for it."""
+    turns: Sequence[Turn], hyperparameters: Hyperparameters, start_from: Model | None, rng: np.random.Generator
+) -> tuple[Adapter, list[Encoded]]:
+    """An adapter with room for what the answers hold, and the answers encoded for it."""
     old = (start_from or Model.base()).adapter
-    found = output_tokens(turns)
+    answers = _answers(turns)
+    found = output_tokens(answers)
     outputs = list(dict.fromkeys([*old.outputs, *found]))
     reluctance = np.array([RELUCTANCE * found.get(token, False) for token in outputs], np.float32)
     reluctance[: len(old.outputs)] = np.minimum(reluctance[: len(old.outputs)], old.reluctance)
     written = {token for token, better in zip(outputs, reluctance, strict=True) if better}
-    encoded = encode(turns, outputs, written)
+    encoded = encode(answers, outputs, written)
+    prompts = encoded[:: len(answers) // len(turns)]
     rank = old.rank or RANK_PER_ADAPTER_SIZE * hyperparameters.adapter_size
     learned = len(old.outputs)
     output, bias = np.zeros((len(outputs), rank), np.float32), np.zeros(len(outputs), np.float32)
@@ -199,8 +194,8 @@ def _prepare(
     if old.rank:
         output[:learned], bias[:learned], match[:] = old.output, old.bias, old.match
     prefix = old.prefix.extended(_shared([example.prefix_keys for example in encoded]), 3 * rank, _SCALE, rng)
-    prompt = old.prompt.extended(_shared([example.prompt_keys for example in encoded]), 2 * rank, 0.0, rng)
-    source = old.source.extended(_shared([example.source.keys for example in encoded]), 3 * rank, _SCALE, rng)
+    prompt = old.prompt.extended(_shared([example.prompt_keys for example in prompts]), 2 * rank, 0.0, rng)
+    source = old.source.extended(_shared([example.source.keys for example in prompts]), 3 * rank, _SCALE, rng)
     scalars = old.scalars.copy()
     return Adapter(tuple(outputs), prefix, prompt, source, output, bias, scalars, match, reluctance), encoded
 
