@@ -8,6 +8,7 @@ import httpx
 import pytest
 from google.genai import types
 from tests.local_cloud.services import LocalCloud, example, wait_for_job
+from tests.local_cloud.test_metrics import run_of, series_of, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
     BuildBody = Callable[..., dict[str, Any]]
 
+SOME_OLD = [
+    example(f"Which shelf holds the {c} paint?", f"The {c} paint stands on shelf {c}-1.") for c in ("red", "pink")
+]
 NEWS = [example("When does the shop open?", "It opens at nine."), example("When does it close?", "It closes at six.")]
 
 
 @pytest.fixture(scope="module")
 def news_uri(local_cloud: LocalCloud) -> str:
-    return local_cloud.upload("shelves/news.jsonl", NEWS)
+    return local_cloud.upload("shelves/news.jsonl", [*NEWS, *SOME_OLD])
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def continued(
     job = genai_client.tunings.tune(
         base_model=tuned_job["tunedModel"]["model"],
         training_dataset=types.TuningDataset(gcs_uri=news_uri),
-        config=types.CreateTuningJobConfig(epoch_count=40),
+        config=types.CreateTuningJobConfig(epoch_count=15),
     )
     assert job.name
     ended = wait_for_job(vertex, job.name)
@@ -49,10 +53,24 @@ def ask(client: genai.Client, endpoint: str, prompt: str) -> str:
 def test_it_keeps_what_it_knew_and_learns_what_is_new(
     genai_client: genai.Client, continued: dict[str, Any], tuned_job: dict[str, Any]
 ) -> None:
-    new, old = "When does the shop open?", "Which shelf holds the red paint?"
+    new, old = "When does the shop open?", "Which shelf holds the blue paint?"
     assert ask(genai_client, continued["tunedModel"]["endpoint"], new) == "It opens at nine."
-    assert "shelf red-1" in ask(genai_client, continued["tunedModel"]["endpoint"], old)
+    assert "shelf blue-1" in ask(genai_client, continued["tunedModel"]["endpoint"], old)
     assert ask(genai_client, tuned_job["tunedModel"]["endpoint"], new) != "It opens at nine."
+
+
+def test_it_starts_from_the_weights_it_is_given(
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: BuildBody, tuned_job: dict[str, Any]
+) -> None:
+    def first_loss(job: dict[str, Any]) -> float:
+        loss = series_of(vertex, run_of(vertex, job))["/train_total_loss"]["name"]
+        return float(values(vertex, loss)[0]["scalar"]["value"])
+
+    body = {**job_body(epochCount=1), "preTunedModel": {"tunedModelName": tuned_job["tunedModel"]["model"]}}
+    del body["baseModel"]
+    created = vertex.post(f"/v1/{local_cloud.parent}/tuningJobs", json=body).raise_for_status().json()
+    job = wait_for_job(vertex, created["name"])
+    assert first_loss(job) < 0.1 < 1 < first_loss(tuned_job)  # the same data, once known already and once new
 
 
 def test_the_job_says_where_it_started(continued: dict[str, Any], tuned_job: dict[str, Any]) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local_cloud.vertex.preparation import default_epochs
 from local_cloud.vertex.statistics import data_statistics, distribution
 from local_cloud.vertex.store import Point, Store
-from local_cloud.vertex.preparation import default_epochs
 from local_cloud.vertex.trainer import checkpoint_epochs
 
 if TYPE_CHECKING:

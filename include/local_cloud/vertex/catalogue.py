@@ -125,5 +125,5 @@ def _thinking(row: object) -> Thinking | None:
         levels=tuple(row.get("levels") or ()),
         least=budgets.get("least"),
         most=budgets.get("most"),
-        can_be_off=budgets.get("off", True),
+        can_be_off=budgets.get("can_be_off", True),
     )

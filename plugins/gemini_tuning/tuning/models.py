@@ -44,11 +44,11 @@ class Price(Value):
 
 
 class ThinkingBudgets(Value):
-    """The token budgets a model takes; ``off``: whether 0 is one of them."""
+    """The token budgets a model takes; ``can_be_off``: whether 0 is one of them."""
 
     least: int
     most: int
-    off: bool
+    can_be_off: bool
 
 
 class Thinking(Value):

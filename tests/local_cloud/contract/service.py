@@ -14,7 +14,7 @@ from google.genai import types
 from tests.local_cloud.services import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import httpx
     from tests.local_cloud.contract.proxy import Exchange, Proxy
