@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.local_cloud.services import LocalCloud, wait_for_job
 
 if TYPE_CHECKING:
     import httpx
-    from tests.local_cloud.services import LocalCloud
 
 
 def test_the_generated_tuning_client_creates_and_reads_a_job(
@@ -50,8 +50,9 @@ def test_the_generated_tuning_client_creates_and_reads_a_job(
     client.cancel_tuning_job(name=created.name)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_experiment_classes_read_the_loss(local_cloud: LocalCloud, tuned_job: dict[str, Any]) -> None:
+@pytest.fixture
+def aiplatform(local_cloud: LocalCloud) -> Any:
+    """The high-level module, pointed at the local cloud."""
     from google.cloud import aiplatform
 
     aiplatform.init(
@@ -61,6 +62,11 @@ def test_the_experiment_classes_read_the_loss(local_cloud: LocalCloud, tuned_job
         api_endpoint=local_cloud.vertex_url,
         api_transport="rest",
     )
+    return aiplatform
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_experiment_classes_read_the_loss(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
     experiment_id = tuned_job["experiment"].rpartition("/")[2]
     experiment = aiplatform.Experiment(experiment_id)
     tensorboard = experiment.get_backing_tensorboard_resource()
@@ -71,3 +77,114 @@ def test_the_experiment_classes_read_the_loss(local_cloud: LocalCloud, tuned_job
     assert len(loss) == int(tuned_job["tuningJobMetadata"]["completedStepCount"])
     assert loss[-1] < loss[0]
     assert len(series) == 6
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_experiment_run_is_a_data_frame(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
+    experiment_id = tuned_job["experiment"].rpartition("/")[2]
+    (run,) = aiplatform.ExperimentRun.list(experiment=experiment_id)
+    assert run.state.name == "COMPLETE"
+    assert (run.get_params(), run.get_metrics(), run.get_executions()) == ({}, {}, [])
+    assert [artifact.schema_title for artifact in run.get_artifacts()] == ["google.VertexTensorboardRun"]
+    frame = aiplatform.ExperimentRun(run.name, experiment=experiment_id).get_time_series_data_frame()
+    steps = int(tuned_job["tuningJobMetadata"]["completedStepCount"])
+    assert list(frame["step"]) == list(range(1, steps + 1))
+    assert frame["/train_total_loss"].iloc[-1] < frame["/train_total_loss"].iloc[0]
+    (row,) = aiplatform.Experiment(experiment_id).get_data_frame().to_dict("records")
+    assert row["state"] == "COMPLETE"
+    assert row["time_series_metric./train_total_loss"] == pytest.approx(frame["/train_total_loss"].iloc[-1])
+    assert experiment_id in [experiment.name for experiment in aiplatform.Experiment.list()]
+    aiplatform.init(experiment=experiment_id)  # looks for the metadata store, then for the experiment
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboards_are_read(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
+    experiment_id = tuned_job["experiment"].rpartition("/")[2]
+    (board,) = aiplatform.Tensorboard.list(filter="is_default=true")
+    assert aiplatform.Tensorboard(board.resource_name).display_name == board.display_name
+    experiments = aiplatform.TensorboardExperiment.list(board.resource_name)
+    assert experiment_id in [experiment.name for experiment in experiments]
+    (run,) = aiplatform.TensorboardRun.list(tensorboard_experiment_name=experiment_id, tensorboard_id=board.name)
+    series = aiplatform.TensorboardTimeSeries.list(run.resource_name)
+    assert len(series) == 6
+    assert aiplatform.TensorboardTimeSeries(series[0].resource_name).display_name == series[0].display_name
+
+
+def test_the_generated_tensorboard_and_metadata_clients(local_cloud: LocalCloud, tuned_job: dict[str, Any]) -> None:
+    from google.cloud import aiplatform_v1
+
+    options = {
+        "transport": "rest",
+        "credentials": local_cloud.credentials(),
+        "client_options": {"api_endpoint": local_cloud.vertex_url},
+    }
+    metadata = aiplatform_v1.MetadataServiceClient(**options)
+    wanted = f'schema_title="system.ExperimentRun" AND parent_contexts:"{tuned_job["experiment"]}"'
+    store = f"{local_cloud.parent}/metadataStores/default"
+    (context,) = metadata.list_contexts(
+        request=aiplatform_v1.ListContextsRequest(parent=store, filter=wanted, page_size=1)
+    )
+    (artifact,) = metadata.query_context_lineage_subgraph(context=context.name).artifacts
+    assert artifact.state == aiplatform_v1.Artifact.State.LIVE
+    boards = aiplatform_v1.TensorboardServiceClient(**options)
+    (board,) = boards.list_tensorboards(parent=local_cloud.parent)
+    run = boards.get_tensorboard_run(name=artifact.metadata["resourceName"])
+    listing = aiplatform_v1.ListTensorboardTimeSeriesRequest(parent=run.name, page_size=4)
+    series = list(boards.list_tensorboard_time_series(request=listing))
+    assert len(series) == 6
+    assert {item.value_type for item in series} == {aiplatform_v1.TensorboardTimeSeries.ValueType.SCALAR}
+    loss = next(item for item in series if item.display_name == "/train_total_loss")
+    read = boards.read_tensorboard_time_series_data(tensorboard_time_series=loss.name).time_series_data
+    batch = boards.batch_read_tensorboard_time_series_data(
+        request={"tensorboard": board.name, "time_series": [loss.name]}
+    )
+    assert list(batch.time_series_data) == [read]
+    export = aiplatform_v1.ExportTensorboardTimeSeriesDataRequest(tensorboard_time_series=loss.name, page_size=5)
+    points = list(boards.export_tensorboard_time_series_data(request=export))
+    assert points == list(read.values)
+    assert points[-1].step == loss.metadata.max_step
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_older_tuning_classes(
+    local_cloud: LocalCloud, vertex: httpx.Client, training_uri: str, validation_uri: str
+) -> None:
+    """``vertexai.tuning.sft`` is deprecated and still importable; Google's older samples use it."""
+    import vertexai
+    from vertexai.tuning import sft
+
+    vertexai.init(
+        project=local_cloud.project,
+        location=local_cloud.location,
+        credentials=local_cloud.credentials(),
+        api_endpoint=local_cloud.vertex_url,
+        api_transport="rest",
+    )
+    job = sft.train(
+        source_model="gemini-2.5-flash",
+        train_dataset=training_uri,
+        validation_dataset=validation_uri,
+        epochs=2,
+        learning_rate_multiplier=0.5,
+        adapter_size=4,
+        tuned_model_display_name="older",
+        labels={"client": "vertexai"},
+    )
+    assert not job.has_ended
+    wait_for_job(vertex, job.resource_name)
+    job.refresh()
+    assert (job.has_ended, job.has_succeeded) == (True, True)
+    again = sft.SupervisedTuningJob(job.resource_name)
+    stored = vertex.get(f"/v1/{job.resource_name}").json()
+    assert again.tuned_model_name == stored["tunedModel"]["model"]
+    assert again.tuned_model_endpoint_name == stored["tunedModel"]["endpoint"]
+    assert again.experiment.resource_name == stored["experiment"]
+    assert again.error.code == 0
+    assert again.tuning_data_statistics.supervised_tuning_data_stats.tuning_dataset_example_count > 0
+    listed = sft.SupervisedTuningJob.list(filter='labels.client="vertexai"')
+    assert [item.resource_name for item in listed] == [job.resource_name]
+    stopped = sft.train(source_model="gemini-2.5-flash", train_dataset=training_uri, epochs=100_000)
+    stopped.cancel()
+    wait_for_job(vertex, stopped.resource_name)
+    assert stopped.refresh().has_ended
+    assert not stopped.has_succeeded

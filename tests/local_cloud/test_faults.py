@@ -7,6 +7,7 @@ import http.client
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -174,14 +175,41 @@ def test_a_dropped_connection_is_found_behind_a_proxys_header(cloud: LocalCloud)
         plain.get("/v1/anything", headers={"X-Forwarded-For": "192.0.2.1"})
 
 
+def test_only_the_connection_of_the_request_is_cut(cloud: LocalCloud) -> None:
+    address = cloud.vertex_url.removeprefix("http://")
+    others = [http.client.HTTPConnection(address, timeout=30) for _ in range(3)]
+    for connection in others:
+        connection.request("GET", "/_local/health")
+        connection.getresponse().read()
+        connection.auto_open = 0
+    fail(cloud, drop=True)
+    with cloud.http() as plain, pytest.raises(httpx.RemoteProtocolError):
+        plain.get("/v1/anything")
+    for connection in others:
+        connection.request("GET", "/_local/health")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+@pytest.mark.parametrize("fault", ["drop", "truncate"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_scripted_is_no_error_of_the_server(cloud: LocalCloud, fault: str, when: str) -> None:
+    log = Path(cloud.credentials_path).with_name("local_cloud.log")
+    before = log.read_text().count(" ERROR ")
+    fail(cloud, **{fault: True}, when=when)
+    with cloud.http() as plain, pytest.raises(httpx.RemoteProtocolError):
+        plain.get("/v1/anything")
+    assert log.read_text().count(" ERROR ") == before
+
+
 def test_a_truncated_stream_breaks_off_in_the_middle(cloud: LocalCloud, client: genai.Client) -> None:
     fail(cloud, truncate=True, when="after", path=":streamGenerateContent")
     with cloud.http() as plain:
         url = f"/v1/{cloud.parent}/publishers/google/models/{MODEL}:streamGenerateContent?alt=sse"
         body = {"contents": [{"parts": [{"text": "red"}]}], "generationConfig": {"candidateCount": 4}}
         received = b""
-        with (
-            pytest.raises(httpx.RemoteProtocolError),  # noqa: PT012 (what has come before the end counts)
+        with (  # noqa: PT012 (what has come before the end counts)
+            pytest.raises(httpx.RemoteProtocolError),
             plain.stream("POST", url, json=body) as answer,
         ):
             assert answer.headers["Content-Type"].startswith("text/event-stream")
@@ -273,7 +301,7 @@ def test_a_kept_connection_stays_in_step(cloud: LocalCloud, method: str, fault: 
     connection.close()
 
 
-def test_a_fault_survives_a_restart(tmp_path: Any) -> None:
+def test_a_fault_survives_a_restart(tmp_path: Path) -> None:
     with running_local_cloud(tmp_path) as cloud:
         fail(cloud, status=503, times=2)
         assert httpx.get(f"{cloud.vertex_url}/v1/a", trust_env=False).status_code == 503

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from google import genai
 
 SOMEONE = "projects/801452371447/locations/us-central1"
+EXPERIMENT = f"{SOMEONE}/metadataStores/default/contexts/tuning-experiment-1"
 
 
 def plant(cloud: LocalCloud, job_id: str, **fields: Any) -> dict[str, Any]:
@@ -79,11 +80,12 @@ def test_a_planted_job_stays_in_its_state_until_it_is_cancelled(
         ({"name": f"{SOMEONE}/tuningJobs/5", "state": "DONE"}, 400, "Invalid `state` 'DONE'"),
         ({"name": f"{SOMEONE}/tuningJobs/5", "surprise": 1}, 400, 'Unknown name "surprise"'),
         ({"name": "projects/other/locations/us-central1/tuningJobs/taken"}, 409, "has the same id"),
+        ({"name": f"{SOMEONE}/tuningJobs/6", "experiment": EXPERIMENT}, 409, "has the same experiment"),
         ([], 400, "Invalid value at 'tuning_job'"),
     ],
 )
 def test_what_is_no_job_is_not_planted(local_cloud: LocalCloud, job: Any, code: int, message: str) -> None:
-    plant(local_cloud, "taken")
+    plant(local_cloud, "taken", experiment=EXPERIMENT)
     response = httpx.post(f"{local_cloud.vertex_url}/_local/jobs", json=job, trust_env=False)
     assert response.status_code == code
     assert message in response.json()["error"]["message"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,29 +173,119 @@ def test_what_cannot_be_prompted_is_refused(genai_client: genai.Client, model: s
     assert refusal.value.code == code
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"contents": []},
-        {"contents": [{"role": "user"}]},
-        {"contents": [{"role": "robot", "parts": [{"text": "x"}]}]},
-        {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 3}},
-        {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": 0}},
-        {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"topP": "NaN"}},
-        {"contents": [{"parts": [{"text": "x"}]}], "surprise": 1},
-    ],
-    ids=json.dumps,
-)
-def test_a_bad_prompt_is_refused(vertex: httpx.Client, tuned_job: dict[str, Any], body: dict[str, Any]) -> None:
+def test_each_event_of_a_stream_is_sent_by_itself(
+    local_cloud: LocalCloud, vertex: httpx.Client, tuned_job: dict[str, Any]
+) -> None:
+    host, _, port = local_cloud.vertex_url.removeprefix("http://").partition(":")
+    body = json.dumps({"contents": {"parts": {"text": QUESTION}}, "generationConfig": {"temperature": 0}}).encode()
+    head = (
+        f"POST /v1/{endpoint_of(tuned_job)}:streamGenerateContent?alt=sse HTTP/1.1\r\nHost: {host}\r\n"
+        f"Authorization: {vertex.headers['Authorization']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    headers, _, rest = raw.partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in headers.lower()
+    assert b"content-type: text/event-stream" in headers.lower()
+    chunks = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        chunks.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    *events, end = chunks
+    assert end == b""
+    assert len(events) > 1
+    assert all(event.startswith(b"data: {") and event.endswith(b"}\r\n\r\n") for event in events)
+
+
+def test_long_prompts_are_read(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    path = f"/v1/{endpoint_of(tuned_job)}"
+    config = {"temperature": 0, "maxOutputTokens": 2}
+    long = [{"role": "user", "parts": [{"text": "paint " * 20_000}]}]
+    many = [{"role": role, "parts": [{"text": "Red?"}]} for role in ["user", "model"] * 500 + ["user"]]
+    for contents, least in ((long, 20_000), (many, 2_000)):
+        body = {"contents": contents, "generationConfig": config}
+        answer = vertex.post(f"{path}:generateContent", json=body).raise_for_status().json()
+        counted = vertex.post(f"{path}:countTokens", json={"contents": contents}).raise_for_status().json()
+        assert counted["totalTokens"] == answer["usageMetadata"]["promptTokenCount"] >= least
+
+
+def test_a_prompt_longer_than_the_context_is_refused(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    body = {"contents": [{"parts": [{"text": "red " * 1_048_577}]}]}
     response = vertex.post(f"/v1/{endpoint_of(tuned_job)}:generateContent", json=body)
     assert response.status_code == 400
-    assert response.json()["error"]["status"] == "INVALID_ARGUMENT"
+    assert "exceeds the maximum number of tokens allowed (1048576)" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("config", [{"seed": -1}, {"service_tier": "flex"}, {"seed": 2**31 - 1, "temperature": 2.0}])
-def test_settings_the_client_may_send_are_taken(
-    genai_client: genai.Client, tuned_job: dict[str, Any], config: dict[str, Any]
+def test_prompts_do_not_hold_up_other_calls(vertex: httpx.Client, tuned_job: dict[str, Any]) -> None:
+    """While long answers are written, jobs can be read."""
+    endpoint = tuned_job["tunedModel"]["checkpoints"][0]["endpoint"]
+    config = {"temperature": 2, "topP": 1, "topK": 100_000, "candidateCount": 8, "maxOutputTokens": 4_096}
+    body = {"contents": {"parts": {"text": "paint " * 20_000}}, "generationConfig": config}
+    with ThreadPoolExecutor(4) as threads:
+        prompts = [
+            threads.submit(vertex.post, f"/v1/{endpoint}:generateContent", json=body, timeout=120) for _ in range(4)
+        ]
+        reads = 0
+        while not any(prompt.done() for prompt in prompts):
+            assert vertex.get(f"/v1/{tuned_job['name']}").status_code == 200
+            reads += 1
+        assert reads > 3
+        assert [prompt.result().status_code for prompt in prompts] == [200] * 4
+
+
+def test_count_tokens_counts_everything_that_is_sent(genai_client: genai.Client, tuned_job: dict[str, Any]) -> None:
+    def count(**config: Any) -> int:
+        counted = genai_client.models.count_tokens(
+            model=endpoint_of(tuned_job), contents=QUESTION, config=types.CountTokensConfig(**config)
+        )
+        return counted.total_tokens or 0
+
+    plain = count()
+    assert count(system_instruction="Answer briefly.") > plain
+    tool = types.Tool(function_declarations=[types.FunctionDeclaration(name="shelf_of", description="Finds paint.")])
+    assert count(tools=[tool]) > plain
+    assert count(generation_config=types.GenerationConfig(temperature=0.5)) == plain
+    said = genai_client.models.count_tokens(model=endpoint_of(tuned_job), contents=types.ModelContent(QUESTION))
+    assert said.total_tokens == plain, "a conversation may be counted up to any turn"
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "message"),
+    [
+        ("computeTokens", 501, "does not imitate computeTokens"),
+        ("predict", 400, "Gemini cannot be accessed through Vertex Predict/RawPredict API"),
+        ("rawPredict", 400, "Gemini cannot be accessed through Vertex Predict/RawPredict API"),
+    ],
+)
+def test_other_ways_to_prompt_are_refused(
+    vertex: httpx.Client, tuned_job: dict[str, Any], method: str, code: int, message: str
 ) -> None:
-    endpoint = endpoint_of(tuned_job)
-    assert genai_client.models.generate_content(model=endpoint, contents="Red?", config=config).candidates  # type: ignore[arg-type]
+    response = vertex.post(f"/v1/{endpoint_of(tuned_job)}:{method}", json={})
+    assert response.status_code == code
+    assert message in response.json()["error"]["message"]
+
+
+def test_the_generated_prediction_client_prompts_and_streams(
+    local_cloud: LocalCloud, tuned_job: dict[str, Any]
+) -> None:
+    from google.cloud import aiplatform_v1
+
+    client = aiplatform_v1.PredictionServiceClient(
+        transport="rest",
+        credentials=local_cloud.credentials(),
+        client_options={"api_endpoint": local_cloud.vertex_url},
+    )
+    request = aiplatform_v1.GenerateContentRequest(
+        model=endpoint_of(tuned_job),
+        contents=[aiplatform_v1.Content(role="user", parts=[aiplatform_v1.Part(text=QUESTION)])],
+        generation_config=aiplatform_v1.GenerationConfig(temperature=0),
+    )
+    answer = client.generate_content(request=request)
+    assert answer.candidates[0].content.parts[0].text == ANSWER
+    assert answer.candidates[0].finish_reason == aiplatform_v1.Candidate.FinishReason.STOP
+    pieces = list(client.stream_generate_content(request=request))
+    assert "".join(piece.candidates[0].content.parts[0].text for piece in pieces) == ANSWER
+    assert pieces[-1].usage_metadata == answer.usage_metadata

@@ -109,6 +109,12 @@ def test_an_impossible_job_is_refused(
     check(create(vertex, job_body(fields, **hyper_parameters)), code, status, message)
 
 
+@pytest.mark.parametrize("method", ["rebaseTunedModel", "validateReinforcementTuningReward"])
+def test_what_is_not_imitated_says_so(vertex: httpx.Client, local_cloud: LocalCloud, method: str) -> None:
+    response = vertex.post(f"/v1beta1/{local_cloud.parent}/tuningJobs:{method}", json={})
+    check(response, 501, "UNIMPLEMENTED", f"does not imitate `tuningJobs:{method}`")
+
+
 def test_tuning_has_regions(vertex: httpx.Client, job_body: BuildBody) -> None:
     check(create(vertex, job_body(), "global"), 400, "FAILED_PRECONDITION", "global")
     gemini_3 = job_body({"baseModel": "gemini-3.5-flash"})

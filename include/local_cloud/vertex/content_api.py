@@ -13,19 +13,24 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from local_cloud.vertex.answers import answered, blocked, pieces_of, token_details
-from local_cloud.vertex.content_schema import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST
+from local_cloud.vertex.content_schema import (
+    COUNT_TOKENS_REQUEST,
+    COUNT_TOKENS_RESPONSE,
+    GENERATE_CONTENT_REQUEST,
+    GENERATE_CONTENT_RESPONSE,
+)
 from local_cloud.vertex.errors import ApiError, failed_precondition, invalid_argument, not_found
-from local_cloud.vertex.generation import contents_of, settings_of
-from local_cloud.vertex.http import body_of, parent_of, regional
+from local_cloud.vertex.generation import check_last_turn, contents_of, settings_of
+from local_cloud.vertex.http import answer, body_of, enum_numbers, parent_of, regional
 from local_cloud.vertex.job_files import weights_file
 from local_cloud.vertex.job_request import base_model_of
 from local_cloud.vertex.script import AnswerScenario
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from starlette.requests import Request
@@ -38,6 +43,10 @@ if TYPE_CHECKING:
     from local_cloud.vertex.runner import Runner
     from local_cloud.vertex.serving import Serving
     from local_cloud.vertex.store import Store
+
+
+_CONTEXT_TOKENS = 1_048_576
+"""Of every model in the table ("Model pages"); a tuned one takes as many."""
 
 
 class Target(NamedTuple):
@@ -89,14 +98,18 @@ class ContentApi:
 
     async def generate(self, request: Request) -> Response:
         """Answer a prompt in one piece."""
-        return JSONResponse(await self._respond(request))
+        return answer(request, GENERATE_CONTENT_RESPONSE, await self._respond(request))
 
     async def stream(self, request: Request) -> Response:
         """Answer a prompt in pieces: server-sent events with ``alt=sse``, else one JSON list."""
+        numbers = enum_numbers(request)
         response = await self._respond(request)
+        pieces = (
+            json.dumps(GENERATE_CONTENT_RESPONSE.write(piece, enum_numbers=numbers)) for piece in pieces_of(response)
+        )
         if request.query_params.get("alt", request.query_params.get("$alt", "")).startswith("sse"):
-            return StreamingResponse(_events(response), media_type="text/event-stream")
-        return StreamingResponse(_list(response), media_type="application/json")
+            return StreamingResponse(_events(pieces), media_type="text/event-stream")
+        return StreamingResponse(_list(pieces), media_type="application/json")
 
     async def count_tokens(self, request: Request) -> Response:
         """Count a prompt's tokens."""
@@ -110,15 +123,12 @@ class ContentApi:
         system = body.get("systemInstruction")
         total = await self._serving.count_tokens(contents, system)
         characters = sum(
-            len(re.sub(r"\s", "", part.get("text", "")))
+            len(re.sub(r"\s", "", part["text"]))
             for content in [*contents, system or {}]
             for part in content.get("parts", [])
         )
-        return JSONResponse({
-            "totalTokens": total,
-            "totalBillableCharacters": characters,
-            "promptTokensDetails": token_details(total),
-        })
+        counted = {"totalTokens": total, "totalBillableCharacters": characters}
+        return answer(request, COUNT_TOKENS_RESPONSE, {**counted, "promptTokensDetails": token_details(total)})
 
     async def compute_tokens(self, request: Request) -> Response:
         """Refuse to list tokens."""
@@ -134,12 +144,26 @@ class ContentApi:
         target = self._target(request)
         body = await body_of(request, GENERATE_CONTENT_REQUEST)
         contents, system = contents_of(body), body.get("systemInstruction")
+        check_last_turn(contents)
         settings = settings_of(body, target.base)
+        await self._check_length(contents, system)
         scenario = self._scenario(target, contents[-1])
         if scenario and scenario.block_reason:
             return blocked(scenario, await self._serving.count_tokens(contents, system), target.version)
         answers = await self._answers(target, contents, system, settings, scenario)
         return answered(answers, target.version, scenario)
+
+    async def _check_length(self, contents: list[dict[str, Any]], system: dict[str, Any] | None) -> None:
+        characters = sum(
+            len(part["text"]) for content in [*contents, system or {}] for part in content.get("parts", [])
+        )
+        if 2 * characters < _CONTEXT_TOKENS:  # a character makes two tokens at the most
+            return
+        tokens = await self._serving.count_tokens(contents, system)
+        if tokens > _CONTEXT_TOKENS:
+            raise invalid_argument(
+                f"The input token count ({tokens}) exceeds the maximum number of tokens allowed ({_CONTEXT_TOKENS})."
+            )
 
     async def _answers(
         self,
@@ -189,14 +213,14 @@ class ContentApi:
         return Target(name, served, base, self._catalogue.base(base))
 
 
-async def _events(response: dict[str, Any]) -> AsyncIterator[str]:
-    for piece in pieces_of(response):
-        yield f"data: {json.dumps(piece)}\r\n\r\n"
+async def _events(pieces: Iterable[str]) -> AsyncIterator[str]:
+    for piece in pieces:
+        yield f"data: {piece}\r\n\r\n"
 
 
-async def _list(response: dict[str, Any]) -> AsyncIterator[str]:
+async def _list(pieces: Iterable[str]) -> AsyncIterator[str]:
     before = "["
-    for piece in pieces_of(response):
-        yield before + json.dumps(piece)
+    for piece in pieces:
+        yield before + piece
         before = ",\r\n"
     yield "]"

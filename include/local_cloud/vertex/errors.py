@@ -100,9 +100,7 @@ async def _router_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.scope['path']}"
-    response = ApiError(error.status_code, message).response()
-    response.headers.update(error.headers or {})
-    return response
+    return ApiError(error.status_code, message).response()
 
 
 async def _hung_up(_request: Request, _error: Exception) -> JSONResponse:

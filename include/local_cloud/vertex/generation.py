@@ -64,11 +64,15 @@ def contents_of(body: dict[str, Any]) -> list[dict[str, Any]]:
         result.append({**content, "role": role})
     if "systemInstruction" in body:
         _check_parts(body["systemInstruction"], "system_instruction")
-    if result[-1]["role"] == "model":
+    return result
+
+
+def check_last_turn(contents: list[dict[str, Any]]) -> None:
+    """Refuse to answer the model's own turn."""
+    if contents[-1]["role"] == "model":
         raise invalid_argument(
             "Please ensure that single turn requests end with a user role or the role field is empty."
         )
-    return result
 
 
 def _check_parts(content: dict[str, Any], path: str) -> None:

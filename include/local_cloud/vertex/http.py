@@ -93,14 +93,18 @@ def uncompressed(scope: Scope, body: bytes, limit: int) -> bytes:
         ValueError: it has another encoding, or not the one it says.
     """
     encoding = b",".join(value for name, value in scope["headers"] if name == b"content-encoding").strip().lower()
-    if encoding in (b"", b"identity"):
+    if not body or encoding in (b"", b"identity"):
         return body
     if encoding not in (b"gzip", b"x-gzip"):
         raise ValueError(f"Unsupported Content-Encoding: {encoding.decode('latin-1')}")
+    unpacking = zlib.decompressobj(_GZIP)
     try:
-        return zlib.decompressobj(_GZIP).decompress(body, limit)
+        plain = unpacking.decompress(body, limit)
     except zlib.error as error:
         raise ValueError(f"The body is not gzip: {error}") from error
+    if len(plain) < limit and not unpacking.eof:
+        raise ValueError("The gzip body ends too soon.")
+    return plain
 
 
 def enum_numbers(request: Request) -> bool:

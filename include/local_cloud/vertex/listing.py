@@ -55,8 +55,8 @@ def chosen(
     Raises:
         ApiError: 400 for a filter or an order that is not supported.
     """
-    # google-genai joins its own condition to a given filter as if both were query parameters.
-    matches = parse_filter(text(request, "filter").replace("&filter=", " AND "), fields)
+    # google-genai sends its own condition as a second parameter beside the one it was given.
+    matches = parse_filter(" AND ".join(filter(None, request.query_params.getlist("filter"))), fields)
     found = [document for document, sought in zip(documents, searched, strict=True) if matches(sought)]
     order = text(request, "orderBy")
     for term in reversed(order.split(",") if order else []):

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from local_cloud.vertex.errors import ApiError, invalid_argument
-from local_cloud.vertex.names import project_number
+from local_cloud.vertex.names import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ _DEPTH = 5
 _TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>!=|[=:(),])|(?P<word>[\w.-]+))')
 _FIELDS = {"name": "name", "display_name": "displayName", "schema_title": "schemaTitle", "uri": "uri"}
 _LISTS = {"parent_contexts": "parentContexts", "child_contexts": "childContexts"}
-_PROJECT = re.compile(r"^projects/([^/]+)/")
 
 
 def parse_metadata_filter(text: str) -> Filter:
@@ -77,21 +76,21 @@ class _Parser:
         field = self._take()
         if field == "in_context":
             self._expect("(")
-            context = _numbered(self._value())
+            context = numbered(self._value())
             self._expect(")")
             return lambda document: context in document.get("contexts", ())
         if field in _LISTS:
             self._expect(":")
-            wanted = {_numbered(self._value())}
+            wanted = {numbered(self._value())}
             while self._next_is(","):
-                wanted.add(_numbered(self._value()))
+                wanted.add(numbered(self._value()))
             return lambda document: wanted <= set(document.get(_LISTS[field], ()))
         if field not in _FIELDS:
             raise self._unsupported()
         operator, value = self._take(), self._value()
         if operator not in ("=", "!="):
             raise self._unsupported()
-        value = _numbered(value)
+        value = numbered(value)
         return lambda document: (document.get(_FIELDS[field]) == value) == (operator == "=")
 
     def _next_is(self, token: str) -> bool:
@@ -117,7 +116,3 @@ class _Parser:
 
     def _unsupported(self) -> ApiError:
         return invalid_argument(f"Invalid list filter: {self._text[:500]}")
-
-
-def _numbered(name: str) -> str:
-    return _PROJECT.sub(lambda match: f"projects/{project_number(match[1])}/", name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import zlib
 from datetime import UTC, datetime
 
 _NUMBERS: dict[str, str] = {}
+_PROJECT = re.compile(r"projects/([^/]+)(?=/)")
 
 
 def now() -> str:
@@ -37,6 +39,12 @@ def project_number(project: str) -> str:
 def location_name(project: str, location: str) -> str:
     """Return ``projects/{number}/locations/{location}``, the parent of everything regional."""
     return f"projects/{project_number(project)}/locations/{location}"
+
+
+def numbered(name: str) -> str:
+    """Return a resource name, or anything else, with the project's number in place of its id."""
+    match = _PROJECT.match(name)
+    return f"projects/{project_number(match[1])}{name[match.end() :]}" if match else name
 
 
 def derived_id(*parts: str) -> str:

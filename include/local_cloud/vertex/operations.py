@@ -36,7 +36,9 @@ class OperationsApi:
 
     async def get(self, request: Request) -> JSONResponse:
         """Answer an operation."""
-        name = parent_of(request) + request.url.path.partition(f"/{request.path_params['location']}")[2]
+        names = request.path_params
+        owner = f"/models/{names['model']}" if "model" in names else ""
+        name = f"{parent_of(request)}{owner}/operations/{names['operation']}"
         row = self._db.execute("SELECT created FROM operations WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise not_found(f"Operation {name} not found.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.job_request import base_model_of
 from local_cloud.vertex.jobs import experiment_of
-from local_cloud.vertex.names import location_name, new_id, now
+from local_cloud.vertex.names import location_name, new_id, now, numbered
 from local_cloud.vertex.schema import PLANTED_JOB
 from local_cloud.vertex.store import ENDED, Job
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from local_cloud.vertex.store import Store
 
 _NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/tuningJobs/([\w-]+)")
-_MODEL = re.compile(r"(projects/[^/]+/locations/[^/]+/models/[^/@]+)(?:@(\d+))?")
+_MODEL = re.compile(r"(projects/[^/]+/locations/[^/]+/models/[^/@]+)(?:@(\d{1,9}))?")
 _STATE = re.compile(r"JOB_STATE_[A-Z_]+")
 _WITH_MODEL = ("JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED")
 _BASE_MODEL = "gemini-2.5-flash"
@@ -46,7 +46,7 @@ class Planting:
             replace: False leaves a job of the same name alone.
 
         Raises:
-            ApiError: 400 for what is no TuningJob, 409 when a job of another project or location has the same id.
+            ApiError: 400 for what is no TuningJob, 409 when another job has the same id or experiment.
         """
         given = PLANTED_JOB.read(value, "tuning_job")
         match = _NAME.fullmatch(given.get("name", ""))
@@ -60,6 +60,11 @@ class Planting:
         if present and not replace:
             return present
         document = {**_filled(given), "name": f"{parent}/tuningJobs/{job_id}"}
+        if experiment := document.get("experiment"):
+            document["experiment"] = numbered(experiment)
+            owner = self._store.job_of_experiment(document["experiment"])
+            if owner and owner.id != job_id:
+                raise ApiError(409, f"{owner.name} has the same experiment.")
         if document.get("error") is None:
             document.pop("error", None)
         draft = Job(job_id, parent, document, 0, planted=True)

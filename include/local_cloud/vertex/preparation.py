@@ -58,7 +58,8 @@ def prepare(directory: Path, order: Order) -> Prepared:
             f"{statistics.dropped} of {statistics.examples} training examples ({share:.1%}) would be dropped, which is "
             f"more than {_DROPPED_SHARE:.0%}. The first: {statistics.first_reason}"
         )
-    turns = sample.turns()
+    epochs = order.epochs or default_epochs(statistics.examples - statistics.dropped)
+    turns = sample.turns(epochs)
     if not turns:
         raise UnusableDatasetError("No example of the training dataset has a model turn with text to learn from.")
     write(directory / SAMPLE, turns)
@@ -66,8 +67,7 @@ def prepare(directory: Path, order: Order) -> Prepared:
     if (directory / VALIDATION).exists():
         _read(directory / VALIDATION, order, held_out, DataStatistics(order.method))
     write(directory / HELD_OUT, held_out.turns())
-    kept = statistics.examples - statistics.dropped
-    prepared = Prepared(order.epochs or default_epochs(kept), statistics.document())
+    prepared = Prepared(epochs, statistics.document())
     (directory / PREPARED).write_text(json.dumps(asdict(prepared)))
     return prepared
 

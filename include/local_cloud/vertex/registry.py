@@ -11,13 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.names import now
+from local_cloud.vertex.names import now, numbered
 
 if TYPE_CHECKING:
     import sqlite3
 
 DEFAULT_ALIAS = "default"
-_EVERY = 2**62
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS model_versions (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, version INTEGER NOT NULL, parent TEXT NOT NULL,
@@ -32,7 +31,7 @@ CREATE INDEX IF NOT EXISTS model_endpoints_by_parent ON model_endpoints (parent,
 CREATE INDEX IF NOT EXISTS model_endpoints_by_model ON model_endpoints (model, version);
 """
 _VERSION = "sequence, model, version, job, checkpoint, aliases, changes, created, updated"
-_ENDPOINT = "sequence, name, model, version, job, checkpoint, created"
+_ENDPOINT = "name, model, version, job, checkpoint, created"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,6 @@ class Version:
 class Endpoint:
     """An endpoint that serves one checkpoint of a model version."""
 
-    sequence: int
     name: str
     model: str
     version: str
@@ -97,7 +95,8 @@ class Registry:
             endpoints: checkpoint id by endpoint name, in the order of the checkpoints.
             checkpoint: the default checkpoint; the last one that has an endpoint when left out.
         """
-        created = now()
+        name, created = numbered(name), now()
+        endpoints = {numbered(endpoint): id_ for endpoint, id_ in endpoints.items()}
         default = checkpoint or next(reversed(endpoints.values()), None)
         with self._db:
             self._db.execute("BEGIN")
@@ -129,13 +128,9 @@ class Registry:
         """Return all versions of a model, oldest first."""
         return self._versions("model = ? AND NOT deleted ORDER BY version", name)
 
-    def models(self, parent: str, before: int | None = None) -> list[Version]:
-        """Return the default versions of a location's models, newest first.
-
-        ``before`` is the sequence of the last one already seen.
-        """
-        where = "parent = ? AND sequence < ? AND NOT deleted ORDER BY sequence DESC"
-        found = self._versions(where, parent, before or _EVERY)
+    def models(self, parent: str) -> list[Version]:
+        """Return the default versions of a location's models, newest first."""
+        found = self._versions("parent = ? AND NOT deleted ORDER BY sequence DESC", parent)
         return [item for item in found if DEFAULT_ALIAS in item.aliases]
 
     def first(self, name: str) -> Version:
@@ -167,7 +162,7 @@ class Registry:
             for table in ("model_versions", "model_endpoints"):
                 self._db.execute(f"UPDATE {table} SET deleted = 1 WHERE {where}", values)  # noqa: S608
 
-    def _versions(self, where: str, *values: str | int) -> list[Version]:
+    def _versions(self, where: str, *values: str) -> list[Version]:
         rows = self._db.execute(f"SELECT {_VERSION} FROM model_versions WHERE {where}", values)  # noqa: S608
         return [
             Version(sequence, model, str(number), job, checkpoint, tuple(json.loads(aliases)), json.loads(more), *times)
@@ -185,21 +180,20 @@ class Registry:
         """Return an endpoint by its name."""
         return next(iter(self._endpoints("name = ? AND NOT deleted", name)), None)
 
-    def endpoints(self, parent: str, before: int | None = None) -> list[Endpoint]:
-        """Return a location's endpoints, newest first; ``before`` is the sequence of the last one already seen."""
-        where = "parent = ? AND sequence < ? AND NOT deleted ORDER BY sequence DESC"
-        return self._endpoints(where, parent, before or _EVERY)
+    def endpoints(self, parent: str) -> list[Endpoint]:
+        """Return a location's endpoints, newest first."""
+        return self._endpoints("parent = ? AND NOT deleted ORDER BY sequence DESC", parent)
 
     def endpoints_of(self, version: Version) -> list[Endpoint]:
         """Return the endpoints of a model version in the order of their checkpoints."""
         where = "model = ? AND version = ? AND NOT deleted ORDER BY sequence"
         return self._endpoints(where, version.model, version.version)
 
-    def _endpoints(self, where: str, *values: str | int) -> list[Endpoint]:
+    def _endpoints(self, where: str, *values: str) -> list[Endpoint]:
         rows = self._db.execute(f"SELECT {_ENDPOINT} FROM model_endpoints WHERE {where}", values)  # noqa: S608
         return [
-            Endpoint(sequence, name, model, str(version), job, checkpoint, created)
-            for sequence, name, model, version, job, checkpoint, created in rows
+            Endpoint(name, model, str(version), job, checkpoint, created)
+            for name, model, version, job, checkpoint, created in rows
         ]
 
     def _take_over_old_tables(self) -> None:

@@ -57,6 +57,7 @@ class TuningApi:
             *regional("GET", "tuningJobs/{job}", self.get),
             *regional("GET", "tuningJobs", self.list),
             *regional("POST", "tuningJobs", self.create),
+            *regional("POST", "tuningJobs:{method}", self.not_imitated),
         ]
 
     async def create(self, request: Request) -> JSONResponse:
@@ -142,6 +143,10 @@ class TuningApi:
             raise failed_precondition(f"The tuning job {job.name} has ended as {job.state} and cannot be cancelled.")
         self._runner.cancel(job)
         return JSONResponse({})
+
+    async def not_imitated(self, request: Request) -> JSONResponse:
+        """Refuse what Vertex AI can do besides: ``rebaseTunedModel``, ``validateReinforcementTuningReward``."""
+        raise ApiError(501, f"The local Vertex AI does not imitate `tuningJobs:{request.path_params['method'][:100]}`.")
 
     def _job(self, request: Request) -> Job:
         job = self._store.job(request.path_params["job"])

@@ -182,7 +182,7 @@ BROKEN: dict[str, tuple[Honest, str]] = {
     "ignores the encoding of enums": (Ignores("$alt"), "rest_enum_encoding"),
     "never cancels": (NeverCancels(), _LIFE),
     # What is answered is not what happened.
-    "answers the same job always": (Constant(), _LIFE),
+    "answers the same job always": (Constant(), _LISTS),
     "has other lists than jobs": (Answers(_shuffled), _LISTS),
     "loses the next page": (Answers(_without("nextPageToken")), _LISTS),
     "ends every job": (Answers(_in_jobs(lambda job: job.update(state="JOB_STATE_SUCCEEDED"))), _LIFE),
@@ -196,7 +196,7 @@ BROKEN: dict[str, tuple[Honest, str]] = {
     "has another default": (Answers(_setting("defaultCheckpointId", "7"), _MODEL), "genai_default_checkpoint-v1"),
     "measures half of the steps": (Answers(_halved, _SERIES), "tensorboard_run"),
     "counts no tokens": (Answers(_without("usageMetadata"), _PROMPT), "genai_prompts-v1"),
-    "never says why it stopped": (Answers(_replacing('"finishReason": "[A-Z_]+", ', ""), _PROMPT), "genai_streams-v1"),
+    "never says why it stopped": (Answers(_replacing('"finishReason": "[A-Z_]+", ', ""), _PROMPT), "genai_prompts-v1"),
     "says one thing always": (
         Answers(_replacing(r'"text": "[^"]*"', '"text": "Yes."'), _PROMPT),
         "genai_generation_settings-v1",

@@ -97,11 +97,7 @@ def check(exchange: Exchange) -> None:
     What a caller wrote by hand may be looser than any client library: then only the answer is judged.
     """
     version, _, path = exchange.path.strip("/").partition("/")
-    for method, pattern, asked, answered in _ROUTES:
-        if method == exchange.method and re.fullmatch(pattern, path):
-            break
-    else:
-        raise AssertionError(f"no official method for {exchange}")
+    asked, answered = _types_of(exchange.method, path)
     if exchange.status != 200:
         check_error(exchange.status, exchange.answer)
         return
@@ -110,6 +106,13 @@ def check(exchange: Exchange) -> None:
     for document in exchange.answers:
         message = parse(version, answered, document)
         _check_form(version, answered, document, message, numbers="enum-encoding=int" in unquote(exchange.query))
+
+
+def _types_of(method: str, path: str) -> tuple[str | None, str]:
+    for routed, pattern, asked, answered in _ROUTES:
+        if routed == method and re.fullmatch(pattern, path):
+            return asked, answered
+    raise AssertionError(f"no official method for {method} {path}")
 
 
 def parse(version: str, type_name: str, document: Any) -> Any:

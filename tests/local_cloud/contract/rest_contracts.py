@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.local_cloud.contract.service import BASE_MODEL, Service, agrees, cancelled, new_label
+from tests.local_cloud.contract.service import BASE_MODEL, MOST_PAGES, Service, agrees, cancelled, new_label
 
 
 def rest_bodies(service: Service) -> None:
@@ -91,7 +91,7 @@ def rest_lists(service: Service) -> None:
     for size, token in (("pageSize", "pageToken"), ("page_size", "page_token")):
         query = {"filter": f'labels.run="{label}"', size: "1"}
         found = []
-        while True:
+        for _ in range(MOST_PAGES):
             answer = service.plain.get(f"/v1/{service.cloud.parent}/tuningJobs", params=query).json()
             assert set(answer) <= {"tuningJobs", "nextPageToken"}
             assert len(answer["tuningJobs"]) == 1

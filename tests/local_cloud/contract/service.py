@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import uuid
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.local_cloud.services import LocalCloud
 
 BASE_MODEL = "gemini-2.5-flash"
-_SECONDS = 60
+MOST_PAGES = 20
+"""More than any list here has: a server that repeats itself must not be followed for ever."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Service:
         training_uri: a dataset.
         validation_uri: a dataset.
         preference_uri: a dataset of preferences.
+        patience: seconds to wait for what takes its time.
     """
 
     cloud: LocalCloud
@@ -45,6 +47,7 @@ class Service:
     training_uri: str
     validation_uri: str
     preference_uri: str
+    patience: float = 60.0
 
     @classmethod
     def behind(cls, proxy: Proxy, cloud: LocalCloud, **fields: Any) -> Service:
@@ -75,7 +78,7 @@ class Service:
 
     def ends_as(self, name: str, state: str) -> dict[str, Any]:
         """Wait until a job is in ``state``, and return it."""
-        wait_until(lambda: self.job(name)["state"] == state, _SECONDS, f"{name} to be {state}")
+        wait_until(lambda: self.job(name)["state"] == state, self.patience, f"{name} to be {state}")
         return self.job(name)
 
     def gapic(self, version: str) -> Any:
@@ -127,11 +130,13 @@ class Genai:
         """All pages of a list."""
         pager = self.call(method, config=config)
         pages = [list(pager.page)]
-        while True:
-            try:
-                pages.append(list(pager.next_page()))
-            except IndexError:
-                return pages
+        with contextlib.suppress(IndexError):
+            while len(pages) < MOST_PAGES:
+                pages.append(self._next_page(pager))
+        return pages
+
+    def _next_page(self, pager: Any) -> list[Any]:
+        return list(pager.next_page())
 
     def stream(self, **arguments: Any) -> list[types.GenerateContentResponse]:
         """All pieces of ``models.generate_content_stream``."""
@@ -147,7 +152,7 @@ class AsyncGenai(Genai):
 
     def close(self) -> None:
         """See Genai."""
-        with closing(self._loop):
+        with contextlib.closing(self._loop):
             self._loop.run(self.client.aio.aclose())
         super().close()
 
@@ -156,15 +161,8 @@ class AsyncGenai(Genai):
         part, _, name = method.partition(".")
         return self._loop.run(getattr(getattr(self.client.aio, part), name)(**arguments))
 
-    def pages(self, method: str, **config: Any) -> list[list[Any]]:
-        """See Genai."""
-        pager = self.call(method, config=config)
-        pages = [list(pager.page)]
-        while True:
-            try:
-                pages.append(list(self._loop.run(pager.next_page())))
-            except IndexError:
-                return pages
+    def _next_page(self, pager: Any) -> list[Any]:
+        return list(self._loop.run(pager.next_page()))
 
     def stream(self, **arguments: Any) -> list[types.GenerateContentResponse]:
         """See Genai."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.local_cloud.contract import protos
 from tests.local_cloud.contract.broken import BROKEN
 from tests.local_cloud.contract.contracts import CONTRACTS
 from tests.local_cloud.contract.service import Service
+
+_LITTLE = 3.0
 
 
 def _keep(service: Service, name: str) -> None:
@@ -29,4 +33,4 @@ def test_a_broken_server_breaks_its_contract(service: Service, name: str) -> Non
     """Whatever fails, fails: a client library that stumbles is as good as an assertion."""
     server, contract = BROKEN[name]
     with service.proxy.broken(server), pytest.raises(Exception, match=r".*"):
-        _keep(service, contract)
+        _keep(replace(service, patience=_LITTLE), contract)

@@ -122,7 +122,7 @@ def test_parts_that_are_no_text_are_passed_over(parts):
 
 
 def test_of_a_file_too_large_and_sorted_by_topic_every_topic_is_learned(monkeypatch):
-    monkeypatch.setattr("local_cloud.vertex.learner.turns.TRAINING_CHARACTERS", 3_000)
+    monkeypatch.setattr("local_cloud.vertex.learner.turns.TRAINING_BYTES", 3_000)
     lines = [line(f"alpha question {n}", "alpha " * 30) for n in range(60)]
     lines += [line(f"beta question {n}", "beta replies") for n in range(60)]
     model = tune(lines, [], epochs=1).model

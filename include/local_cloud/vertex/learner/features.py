@@ -22,6 +22,9 @@ Keys = NDArray[np.uint32]
 SOURCE_TOKENS = 256
 """Words and symbols of the context that an answer can copy: the last ones."""
 
+BLOCK_FEATURES = 3_000
+"""Features of each kind that are seen of a prompt: those that weigh most."""
+
 _RECENT = 14
 _HEAD = 4
 _START = "<start>"
@@ -59,6 +62,8 @@ def prompt_features(context: Context) -> tuple[Keys, NDArray[np.float32]]:
     ]  # fmt: skip
     keys, weights = [key("always")], [1.0]
     for scale, block in blocks:
+        if len(block) > BLOCK_FEATURES:
+            block = dict(sorted(block.items(), key=lambda item: -item[1])[:BLOCK_FEATURES])
         norm = sum(weight * weight for weight in block.values()) ** 0.5 or 1.0
         keys += [key(feature) for feature in block]
         weights += [scale * weight / norm for weight in block.values()]

@@ -22,7 +22,7 @@ from local_cloud.vertex.learner.sampling import DEFAULT_OUTPUT_TOKENS, Generatio
 from local_cloud.vertex.learner.text import END_OF_TURN, Decoder
 
 _FORMAT = 1
-_TABLES = ("prefix", "prompt", "source")
+TABLES = ("prefix", "prompt", "source")
 _ARRAYS = ("output", "bias", "scalars", "match", "reluctance")
 
 
@@ -85,7 +85,7 @@ class Model:
         path = Path(path)
         adapter = self.adapter
         arrays = {name: getattr(adapter, name) for name in _ARRAYS}
-        for name in _TABLES:
+        for name in TABLES:
             table: FeatureTable = getattr(adapter, name)
             arrays |= {f"{name}_keys": table.keys, f"{name}_weights": table.weights}
         about = {"format": _FORMAT, "base": _fingerprint(), "outputs": adapter.outputs}
@@ -103,7 +103,7 @@ class Model:
             if about["format"] != _FORMAT or about["base"] != _fingerprint():
                 raise ValueError(f"{path}: the model was tuned by another version of the local learner; tune it again")
             prefix, prompt, source = (
-                FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in _TABLES
+                FeatureTable(arrays[f"{name}_keys"], arrays[f"{name}_weights"]) for name in TABLES
             )
             weights = {name: arrays[name] for name in _ARRAYS}
             return cls(Adapter(tuple(about["outputs"]), prefix, prompt, source, **weights))

@@ -71,19 +71,19 @@ class Adam:
     updates: int = 0
     """Batches so far, the present one included; the caller counts."""
 
-    def update(self, name: str, weights: Floats, gradient: Floats, rate: float) -> None:
+    def update(self, name: str, weights: Floats, gradient: Floats, rate: Floats) -> None:
         """Changes an array in place."""
         first = self.first.get(name, np.float32(0)) * _KEEP_FIRST + (1 - _KEEP_FIRST) * gradient
         spread = self._spread(name, gradient * gradient)
         self.first[name] = first
-        weights -= np.float32(min(rate, _FASTEST) / (1 - _KEEP_FIRST**self.updates)) * first / spread
+        weights -= np.minimum(rate, _FASTEST) / np.float32(1 - _KEEP_FIRST**self.updates) * first / spread
         np.clip(weights, -_FURTHEST, _FURTHEST, out=weights)
 
-    def update_rows(self, name: str, weights: Floats, gradient: Floats, rate: float, rows: Rows) -> None:
+    def update_rows(self, name: str, weights: Floats, gradient: Floats, rate: Floats, rows: Rows) -> None:
         """Changes distinct rows of a table in place; ``gradient`` has a row for each."""
         if len(rows):
             spread = self._spread(name, (gradient * gradient).mean(keepdims=True))
-            moved = weights[rows] - np.float32(min(rate, _FASTEST)) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
+            moved = weights[rows] - np.minimum(rate, _FASTEST) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
             weights[rows] = np.clip(moved, -_FURTHEST, _FURTHEST)
 
     def _spread(self, name: str, square: Floats) -> Floats:

@@ -14,7 +14,7 @@ from local_cloud.vertex.learner.adapter import RANK_PER_ADAPTER_SIZE, RELUCTANCE
 from local_cloud.vertex.learner.conversation import Context
 from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
-from local_cloud.vertex.learner.model import Model
+from local_cloud.vertex.learner.model import TABLES, Model
 from local_cloud.vertex.learner.objective import Imitation, Lesson, Score, evaluate
 from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, sum_rows
 from local_cloud.vertex.learner.preference import Comparison
@@ -27,6 +27,8 @@ _LAST_RATE = 0.03
 _UPDATE_TURNS = 2
 _PASSES = 3
 """How often a step goes over its batch."""
+_SETTLED, _NEW_WORD = 0.05, 0.2
+"""Parts of the rate at which a model that is tuned again changes what it learned before, and learns new words."""
 _FEW = 10
 _SCALE = 0.1
 """Standard deviation of new feature weights."""
@@ -83,7 +85,7 @@ def train(
     beta = hyperparameters.beta
     lessons = _lessons(adapter, turns, encoded, beta)
     checks = _lessons(adapter, validation, encode(_answers(validation), adapter.outputs, adapter.written), beta)
-    run = _Run(adapter, lessons, hyperparameters, rng)
+    run = _Run(adapter, lessons, hyperparameters, start_from.adapter if start_from else None, rng)
     step = 0
     for epoch in range(1, hyperparameters.epochs + 1):
         batches = run.batches()
@@ -106,9 +108,11 @@ class _Run:
         adapter: Adapter,
         lessons: Sequence[Lesson],
         hyperparameters: Hyperparameters,
+        earlier: Adapter | None,
         rng: np.random.Generator,
     ) -> None:
         self._adapter, self._lessons, self._rng = adapter, lessons, rng
+        self._paces = _paces(adapter, earlier)
         self._adam = Adam()
         self._rate = _RATE * hyperparameters.learning_rate_multiplier
         updates = sum(math.ceil(len(part) / _UPDATE_TURNS) for part in self._parts(len(lessons)))
@@ -146,7 +150,7 @@ class _Run:
         scale = np.float32(1.0 / score.predictions)
         for name in found[0].dense:
             gradient: Floats = scale * np.sum([gradients.dense[name] for gradients in found], axis=0)
-            self._adam.update(name, getattr(adapter, name), gradient, rate)
+            self._adam.update(name, getattr(adapter, name), gradient, rate * self._paces[name])
         for name in found[0].sparse:
             table: FeatureTable = getattr(adapter, name)
             rows, summed = sum_rows(
@@ -154,7 +158,8 @@ class _Run:
                 np.concatenate([gradients.sparse[name][1] for gradients in found]),
             )
             known = rows < table.unknown
-            self._adam.update_rows(name, table.weights, scale * summed[known], rate, rows[known])
+            rows = rows[known]
+            self._adam.update_rows(name, table.weights, scale * summed[known], rate * self._paces[name][rows], rows)
         return score
 
 
@@ -183,7 +188,7 @@ def _prepare(
     found = output_tokens(answers)
     outputs = list(dict.fromkeys([*old.outputs, *found]))
     reluctance = np.array([RELUCTANCE * found.get(token, False) for token in outputs], np.float32)
-    reluctance[: len(old.outputs)] = np.minimum(reluctance[: len(old.outputs)], old.reluctance)
+    reluctance[: len(old.outputs)] = old.reluctance
     written = {token for token, better in zip(outputs, reluctance, strict=True) if better}
     encoded = encode(answers, outputs, written)
     prompts = encoded[:: len(answers) // len(turns)]
@@ -198,6 +203,27 @@ def _prepare(
     source = old.source.extended(_shared([example.source.keys for example in prompts]), 3 * rank, _SCALE, rng)
     scalars = old.scalars.copy()
     return Adapter(tuple(outputs), prefix, prompt, source, output, bias, scalars, match, reluctance), encoded
+
+
+def _paces(adapter: Adapter, earlier: Adapter | None) -> dict[str, Floats]:
+    """How fast each row of weights learns, as a part of the learning rate: all the same, but in a model that was tuned
+    before. There, new examples must find their way through features of their own, or they would have the model forget
+    its earlier answers."""
+    tables = {name: getattr(adapter, name).keys for name in TABLES}
+    if earlier is None or not earlier.rank:
+        one = np.ones(1, np.float32)
+        whole = dict.fromkeys(("output", "bias", "scalars", "match"), one)
+        return whole | {name: np.broadcast_to(one, (len(keys), 1)) for name, keys in tables.items()}
+    settled = np.full(1, _SETTLED, np.float32)
+    old_words = np.arange(len(adapter.outputs))[:, None] < len(earlier.outputs)
+    return {
+        "output": np.where(old_words, settled, np.float32(_NEW_WORD)),
+        **dict.fromkeys(("bias", "scalars", "match"), settled),
+        **{
+            name: np.where(np.isin(keys, getattr(earlier, name).keys)[:, None], settled, np.float32(1.0))
+            for name, keys in tables.items()
+        },
+    }
 
 
 def _shared(keys: Sequence[Keys]) -> Keys:

@@ -21,12 +21,14 @@ from local_cloud.vertex.rows import system_instruction
 
 TRAINING_TURNS = 1_000
 """Model turns of a dataset that are learned from."""
-TRAINING_CHARACTERS = 300_000
-"""Characters of those answers altogether, as far as they are learned."""
+TRAINING_BYTES = 300_000
+"""Bytes of those answers altogether, as far as they are learned; in every script a few make a token."""
+EPOCH_BYTES = 6_000_000
+"""The same, times the epochs: what bounds the time that training takes."""
 CONTEXT_CHARACTERS = 2_000_000
 """Characters of the contexts altogether."""
 VALIDATION_TURNS = 100
-_LEARNED_CHARACTERS = 4 * TARGET_TOKENS
+_LEARNED_BYTES = 4 * TARGET_TOKENS
 _KEPT_CHARACTERS = 50 * TARGET_TOKENS
 """However long the words: an answer cut here still has more tokens than are learned of it."""
 
@@ -84,13 +86,14 @@ class Sample:
             elif (place := int(self._rng.integers(self._seen))) < self._limit:
                 self._kept[place] = make()
 
-    def turns(self) -> list[Turn]:
-        """Return what was chosen, less what is beyond the limits of characters; at least one, if any was seen."""
+    def turns(self, epochs: int = 1) -> list[Turn]:
+        """Return what was chosen, less what is beyond the limits of length; at least one, if any was seen."""
         # Files are often sorted by topic: what is left out must not be one of them.
         order = self._rng.permutation(len(self._kept)).tolist()
         answers = itertools.accumulate(_learned(self._kept[place]) for place in order)
         contexts = itertools.accumulate(self._kept[place].context.characters for place in order)
-        fits = sum(a <= TRAINING_CHARACTERS and c <= CONTEXT_CHARACTERS for a, c in zip(answers, contexts, strict=True))
+        room = min(TRAINING_BYTES, EPOCH_BYTES // epochs)
+        fits = sum(a <= room and c <= CONTEXT_CHARACTERS for a, c in zip(answers, contexts, strict=True))
         return [self._kept[place] for place in sorted(order[: max(1, fits)])]
 
 
@@ -129,4 +132,4 @@ def _turn(contents: Sequence[Any], number: int, system: Any, *answers: str) -> T
 
 
 def _learned(turn: Turn) -> int:
-    return sum(min(len(answer), _LEARNED_CHARACTERS) for answer in turn.answers)
+    return sum(min(len(answer.encode(errors="replace")), _LEARNED_BYTES) for answer in turn.answers)
