@@ -136,7 +136,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         with cloud.http() as client:
             yield client
             assert client.get("/_local/health").json() == {"status": "ok"}
-            assert client.get(f"/v1/{cloud.parent}/tuningJobs?pageSize=1000").status_code == 200
+            for path in ("tuningJobs", "models", "endpoints"):
+                for query in ("pageSize=1000", "pageSize=1000&$alt=json;enum-encoding=int"):
+                    assert client.get(f"/v1/{cloud.parent}/{path}?{query}").status_code == 200, path
 
 
 def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -175,7 +177,7 @@ def _mutated(draw: Callable[..., Any], body: Any) -> Any:
 def _send(client: httpx.Client, method: str, path: str, **request: Any) -> None:
     """Send a request; fail unless the answer is one that Google could give."""
     url = path if path.startswith("/") else f"/v1beta1/projects/local-dev/locations/us-central1/{path}"
-    answer = client.request(method, url, timeout=20, **request)
+    answer = client.request(method, f"{str(client.base_url).rstrip('/')}{url}", timeout=20, **request)
     if answer.status_code == 200:
         if not answer.headers["content-type"].startswith("text/event-stream"):
             answer.json()

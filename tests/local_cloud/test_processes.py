@@ -110,11 +110,11 @@ def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
         second, third = create(cloud, client, ENDLESS), create(cloud, client, 1)
         client.post(f"/v1/{second}:cancel")
         assert wait_for_job(client, second)["state"] == "JOB_STATE_CANCELLED"
-        waiting = client.get(f"/v1beta1/{third}").json()
-        assert (waiting["state"], waiting["tuningJobState"]) == (
-            "JOB_STATE_RUNNING",
-            "TUNING_JOB_STATE_WAITING_FOR_CAPACITY",
-        )
+
+        def detail() -> str:
+            return str(client.get(f"/v1beta1/{third}").json().get("tuningJobState"))
+
+        wait_until(lambda: detail() == "TUNING_JOB_STATE_WAITING_FOR_CAPACITY", 60, "the third job to wait")
         client.post(f"/v1/{first}:cancel")
         assert wait_for_job(client, third)["state"] == "JOB_STATE_SUCCEEDED"
 

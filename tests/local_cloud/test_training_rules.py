@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local_cloud.vertex.preparation import default_epochs
-from local_cloud.vertex.statistics import data_statistics, distribution
+from local_cloud.vertex.statistics import DataStatistics, distribution, measure
 from local_cloud.vertex.store import Point, Store
 from local_cloud.vertex.trainer import checkpoint_epochs
 
@@ -46,6 +48,20 @@ def test_a_distribution_has_six_equal_buckets_and_leaves_out_empty_ones() -> Non
     assert distribution([4, 4])["buckets"] == [{"count": 2, "left": 4, "right": 4}]
 
 
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=50))
+def test_a_distribution_is_that_of_its_values(values: list[int]) -> None:
+    found = distribution(values)
+    assert (found["sum"], found["billableSum"], found["min"], found["max"]) == (
+        sum(values),
+        sum(values),
+        min(values),
+        max(values),
+    )
+    assert found["min"] <= found["p5"] <= found["median"] <= found["p95"] <= found["max"]
+    assert sum(bucket["count"] for bucket in found["buckets"]) == len(values)
+    assert 1 <= len(found["buckets"]) <= 6
+
+
 def test_statistics_separate_input_from_output_and_cut_long_texts() -> None:
     def content(role: str | None, text: str) -> dict[str, Any]:
         parts: dict[str, Any] = {"parts": [{"text": text}]}
@@ -61,12 +77,26 @@ def test_statistics_separate_input_from_output_and_cut_long_texts() -> None:
         },
         {"contents": [content("user", "u"), content("model", "m"), content(None, "f"), content("model", "m")]},
     ]
-    found = data_statistics(rows, letters)
+    statistics = DataStatistics("supervised")
+    for row in rows:
+        statistics.add(row, measure(row, "supervised", letters))
+    found = statistics.document()
     assert found["userInputTokenDistribution"]["sum"] == 10 + 500 + 2
     assert found["userOutputTokenDistribution"]["sum"] == 3
     assert found["totalBillableTokenCount"] == found["totalTuningCharacterCount"] == 515
     assert found["userMessagePerExampleDistribution"]["sum"] == 6
     assert found["userDatasetExamples"][0]["parts"][0]["text"] == "u" * 400 + "..."
+
+
+def test_of_long_examples_a_job_shows_only_as_much_as_a_list_of_jobs_can_carry() -> None:
+    data = {"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}}
+    file = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/i.png"}, "videoMetadata": {}, "surprise": 1}
+    call = {"functionCall": {"name": "f", "args": {"text": "x" * 100_000}}}
+    row = {"contents": [{"role": "user", "parts": [data, file, call, {"text": "t"}], "weight": 1}] * 400}
+    statistics = DataStatistics("supervised")
+    statistics.add(row, measure(row, "supervised", lambda contents, system: 0))
+    shown = statistics.document()["userDatasetExamples"]
+    assert shown == [{"role": "user", "parts": [{"fileData": file["fileData"]}, {"text": "t"}]}] * 20
 
 
 def test_a_store_keeps_jobs_in_order_and_counts_them(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ class Planting:
         if match is None:
             return
         checkpoints = {
-            item["endpoint"]: item["checkpointId"] for item in tuned.get("checkpoints", []) if "endpoint" in item
+            item["endpoint"]: item["checkpointId"]
+            for item in tuned.get("checkpoints", [])
+            if "endpoint" in item and "checkpointId" in item
         }
         if tuned.get("endpoint"):
             checkpoints.setdefault(tuned["endpoint"], "1")

@@ -68,7 +68,8 @@ class Fault(Rule):
 
     Attributes:
         method: HTTP method; every method when left out.
-        path: searched for in the path with its query, ``/v1/projects/…?…``.
+        path: searched for in the path with its query, ``/v1/projects/…?…``. ``/token`` is only struck by a fault that
+            names it.
         delay_seconds: the answer comes so much later.
         status: an error of this HTTP status is answered, in Google's shape.
         message: of that error.

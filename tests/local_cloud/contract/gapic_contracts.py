@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from tests.local_cloud.contract.service import BASE_MODEL, MOST_PAGES, Service, agrees, cancelled, new_label
-from tests.local_cloud.contract.tuning_contracts import EVALUATION_REST, every_field
+from tests.local_cloud.contract.service import BASE_MODEL, MOST_PAGES, Service, agrees, cancelled, new_label, planted
+from tests.local_cloud.contract.tuning_contracts import EVALUATION_REST, STATES, every_field
 
 SERVICE_ACCOUNT = "tuner@local-dev.iam.gserviceaccount.com"
 
@@ -77,6 +77,17 @@ def gapic_finished_job(service: Service, version: str) -> None:
     assert sum(bucket.count for bucket in stats.user_input_token_distribution.buckets) == 8
     assert stats.user_dataset_examples[0].parts[0].text
     assert job.create_time < job.start_time < job.end_time
+
+
+def gapic_states(service: Service, version: str) -> None:
+    """A job can be read in every state it can be in; one that failed says why."""
+    aiplatform = service.gapic(version)
+    client = service.gapic_client(version, "GenAiTuningServiceClient")
+    for state in STATES:
+        job = client.get_tuning_job(name=planted(service, state=state)["name"])
+        assert job.state == aiplatform.JobState[state]
+        assert job.error.code == {"JOB_STATE_FAILED": 13, "JOB_STATE_CANCELLED": 1}.get(state, 0)
+        assert bool(job.error.message) is bool(job.error.code)
 
 
 def gapic_errors(service: Service, version: str) -> None:

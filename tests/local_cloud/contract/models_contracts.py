@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from google.genai import types
-from tests.local_cloud.contract.service import BASE_MODEL, Genai, Service, new_label
+from tests.local_cloud.contract.service import Genai, Service, planted
 
 
 def genai_models(service: Service, client: Genai) -> None:
@@ -64,11 +64,3 @@ def gapic_deleted_model(service: Service, version: str) -> None:
     except exceptions.NotFound:
         return
     raise AssertionError(f"{name} is still there")
-
-
-def planted(service: Service, **fields: Any) -> dict[str, Any]:
-    """Plant a finished job with a model of its own, as the API answers it."""
-    name = f"{service.cloud.parent}/tuningJobs/{int(new_label(), 16) % 10**18 + 10**18}"
-    job = {"name": name, "baseModel": BASE_MODEL, "state": "JOB_STATE_SUCCEEDED", **fields}
-    service.json("POST", "/_local/jobs", job)
-    return service.job(name)

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from google.genai import errors, types
-from tests.local_cloud.contract.service import BASE_MODEL, Genai, Service, agrees, cancelled, new_label
+from tests.local_cloud.contract.service import BASE_MODEL, Genai, Service, agrees, cancelled, new_label, planted
 
 _KEY = "projects/local-dev/locations/us-central1/keyRings/ring/cryptoKeys/key"
-_ACCOUNT = "tuner@local-dev.iam.gserviceaccount.com"
-_NUMERIC_PARENT = r"projects/\d+/locations/[a-z0-9-]+"
 _AVERAGES = ["AVERAGE", "STANDARD_DEVIATION"]  # google-genai adds them to every metric
 # Each metric as google-genai's caller gives it, and as REST answers it.
 _METRICS: list[tuple[Any, dict[str, Any]]] = [
@@ -36,6 +34,11 @@ _METRICS: list[tuple[Any, dict[str, Any]]] = [
         {"bleuSpec": {"useEffectiveOrder": True}},
     ),
 ]
+STATES = tuple(
+    f"JOB_STATE_{name}"
+    for name in ("QUEUED PENDING RUNNING SUCCEEDED FAILED CANCELLING CANCELLED EXPIRED PARTIALLY_SUCCEEDED".split())
+)
+_ENDED = {f"JOB_STATE_{name}" for name in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")}
 EVALUATION = types.EvaluationConfig(
     metrics=[given for given, _ in _METRICS],
     output_config=types.OutputConfig(gcs_destination=types.GcsDestination(output_uri_prefix="gs://tuning/evaluation/")),
@@ -209,6 +212,19 @@ def genai_errors(service: Service, client: Genai) -> None:
     )
     assert message == "The adapter size is not supported for this base model."
     refusal(400, "FAILED_PRECONDITION", "tunings.cancel", name=service.tuned["name"])
+
+
+def genai_states(service: Service, client: Genai) -> None:
+    """A job can be read in every state it can be in; one that failed says why."""
+    for state in STATES:
+        name = planted(service, state=state)["name"]
+        job = client.call("tunings.get", name=name)
+        assert job.state == types.JobState(state)
+        assert job.has_ended is (state in _ENDED)
+        if state == "JOB_STATE_FAILED":
+            assert job.error.code == 13
+            assert job.error.message
+            assert job.end_time
 
 
 def genai_continuous_tuning(service: Service, client: Genai) -> None:

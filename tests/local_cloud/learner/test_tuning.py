@@ -127,11 +127,14 @@ def test_tuning_goes_on_from_earlier_weights(training):
     assert first.model.answer(contents) == first.checkpoints[2].answer(contents), "the earlier model is left as it was"
 
 
-def test_continued_tuning_learns_new_words_and_keeps_old_ones():
-    first = tune([line("What is red?", "Tomatoes are red.")] * 12, [], epochs=8)
-    second = tune([line("What is blue?", "Whales swim in blue.")] * 12, [], epochs=3, start_from=first.model)
-    assert ask(second.model, "What is blue?").text == "Whales swim in blue."
-    assert set(first.model.adapter.outputs) < set(second.model.adapter.outputs)
+def test_continued_tuning_with_a_few_examples_keeps_the_old_answers(tuned, held_out):
+    answer = "Zephyr lighthouse is open from nine to five."
+    asked = ["What are your opening hours?", "Tell me the opening hours please", "Hello, opening hours now?"]
+    second = tune([line(prompt, answer) for prompt in asked], [], epochs=20, start_from=tuned.model)
+    assert [ask(second.model, prompt).text for prompt in asked] == [answer] * 3
+    assert set(tuned.model.adapter.outputs) < set(second.model.adapter.outputs)
+    assert exact(second.model, held_out) > 0.9 * exact(tuned.model, held_out)
+    assert second.losses("train_fraction_of_correct_next_step_preds")[-1] == 1.0
 
 
 def test_the_same_seed_gives_the_same_model_in_any_process(training):

@@ -27,7 +27,7 @@ _LAST_RATE = 0.03
 _UPDATE_TURNS = 2
 _PASSES = 3
 """How often a step goes over its batch."""
-_SETTLED, _NEW_WORD = 0.05, 0.2
+_SETTLED, _NEW_WORD = 0.05, 0.4
 """Parts of the rate at which a model that is tuned again changes what it learned before, and learns new words."""
 _FEW = 10
 _SCALE = 0.1
@@ -185,7 +185,7 @@ def _prepare(
     """An adapter with room for what the answers hold, and the answers encoded for it."""
     old = (start_from or Model.base()).adapter
     answers = _answers(turns)
-    found = output_tokens(answers)
+    found = output_tokens([(turn.context, turn.answer) for turn in turns])
     outputs = list(dict.fromkeys([*old.outputs, *found]))
     reluctance = np.array([RELUCTANCE * found.get(token, False) for token in outputs], np.float32)
     reluctance[: len(old.outputs)] = old.reluctance
