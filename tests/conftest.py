@@ -22,6 +22,9 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     # google-auth looks up a service account's regions at Google in the background: nothing leaves this machine
     HTTPS_PROXY="http://127.0.0.1:9",
+    # the learner's matrices are small: two threads would do its work in twice the processor time
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
 )
 
 import pytest  # noqa: E402

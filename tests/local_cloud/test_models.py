@@ -355,3 +355,13 @@ def test_a_store_of_an_earlier_version_keeps_its_models(tmp_path: Path) -> None:
             assert [item["endpoint"] for item in model["deployedModels"]] == endpoints
             assert model["defaultCheckpointId"] == "2"
             assert client.get(f"/v1/{endpoints[0]}").json()["deployedModels"][0]["checkpointId"] == "1"
+
+
+def test_the_base_models_are_listed_without_the_retired(genai_client: genai.Client) -> None:
+    names = [str(model.name) for model in genai_client.models.list()]
+    known = "publishers/google/models/gemini-2.5-flash"
+    assert known in names
+    assert not [name for name in names if "gemini-1.5" in name]
+    assert genai_client.models.get(model="gemini-2.5-flash").name == known
+    with pytest.raises(errors.ClientError, match="404"):
+        genai_client.models.get(model="gemini-1.5-flash-002")

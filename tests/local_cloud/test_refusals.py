@@ -52,11 +52,11 @@ def with_spec(body: dict[str, Any], **spec: Any) -> dict[str, Any]:
 def test_bad_rows_are_named_at_creation(
     vertex: httpx.Client, local_cloud: LocalCloud, job_body: BuildBody, rows: str | bytes, message: str
 ) -> None:
-    before = local_cloud.counters()
+    before = local_cloud.counters()["tuning_jobs_created"]
     uri = local_cloud.upload(f"bad/{uuid.uuid4()}.jsonl", rows)
     check(create(vertex, with_spec(job_body(), trainingDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)
     check(create(vertex, with_spec(job_body(), validationDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)
-    assert local_cloud.counters() == before
+    assert local_cloud.counters()["tuning_jobs_created"] == before
 
 
 @pytest.mark.parametrize("uri", ["train.jsonl", "gs://bucket", "gs://bucket/train.csv", "", "https://x/train.jsonl"])

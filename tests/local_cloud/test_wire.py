@@ -49,7 +49,9 @@ def test_answers_have_strings_for_int64_and_numbers_for_enums_on_request() -> No
     numbered = TUNING_JOB["v1beta1"].write(job, enum_numbers=True)
     assert (numbered["state"], numbered["tuningJobState"]) == (3, 4)
     assert numbered["supervisedTuningSpec"]["hyperParameters"]["adapterSize"] == 6
-    assert Enum("Colour", ("UNKNOWN", "RED")).write("ULTRAVIOLET", enum_numbers=True) == "ULTRAVIOLET"
+    colour = Enum("Colour", ("UNKNOWN", "RED"))
+    assert colour.write("ULTRAVIOLET", enum_numbers=False) == "ULTRAVIOLET"
+    assert colour.write("ULTRAVIOLET", enum_numbers=True) > 1  # a number that no client knows either
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from local_cloud.vertex.metrics_api import MetricsApi
 from local_cloud.vertex.models_api import ModelsApi
 from local_cloud.vertex.operations import OperationsApi
 from local_cloud.vertex.planting import Planting
+from local_cloud.vertex.publishers_api import PublishersApi
 from local_cloud.vertex.registry import Registry
 from local_cloud.vertex.rules import Rules
 from local_cloud.vertex.runner import Runner
@@ -75,6 +76,7 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
         MetricsApi(store),
         ModelsApi(store, registry, operations),
         EndpointsApi(store, registry),
+        PublishersApi(catalogue),
         operations,
     )
     app = Starlette(

@@ -90,6 +90,10 @@ class Catalogue:
         """Return a model, retired or not, or None when it is unknown."""
         return self._models.get(name)
 
+    def current(self) -> list[BaseModel]:
+        """Return the models that are not retired."""
+        return [model for model in self._models.values() if model.status != "retired"]
+
     def get(self, name: str) -> BaseModel | None:
         """Return a model that can still be called, or None when it is unknown or retired."""
         model = self._models.get(name)

@@ -33,6 +33,10 @@ _STATUS = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_HINTS = {
+    "/": ". A google-genai client with a base URL forgets the project and location of its environment: "
+    "give it both as arguments."
+}
 
 
 class ApiError(Exception):
@@ -99,7 +103,8 @@ async def _api_error(_request: Request, error: Exception) -> JSONResponse:
 async def _router_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.scope['path']}"
+    path = request.scope["path"]
+    message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {path}{_HINTS.get(path, '')}"
     return ApiError(error.status_code, message).response()
 
 

@@ -27,7 +27,7 @@ _RANGES = {
     "topP": (0, 1),
     "topK": (1, 2**31),
     "maxOutputTokens": (1, 65_536),
-    "candidateCount": (1, 8),
+    "candidateCount": (0, 8),
 }
 _OUTPUT_TOKENS = 1_024
 _MOST_OUTPUT_TOKENS = 4_096
@@ -128,7 +128,7 @@ def settings_of(body: dict[str, Any], base: BaseModel | None) -> GenerationSetti
         top_k=int(config.get("topK", 64)),
         max_output_tokens=min(config.get("maxOutputTokens", _OUTPUT_TOKENS), _MOST_OUTPUT_TOKENS),
         stop_sequences=tuple(stops),
-        candidate_count=config.get("candidateCount", 1),
+        candidate_count=config.get("candidateCount") or 1,
         seed=config.get("seed"),
     )
 

@@ -101,7 +101,7 @@ class JobRequests:
         }
 
     def order(self, document: dict[str, Any], parent: str) -> dict[str, Any]:
-        """Return the training order (``trainer.Order``) of a job's document."""
+        """Return the training order (``order.Order``) of a job's document."""
         name = spec_of(document) or ""
         spec = document[name]
         hyper = spec["hyperParameters"]

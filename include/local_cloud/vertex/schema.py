@@ -82,7 +82,7 @@ _SUPERVISED_STATS = Message({
     "truncatedExampleIndices": Many(INT64),
     "droppedExampleReasons": Many(STRING),
 })
-# Not in the protos; google-genai knows them. Answered in v1beta1, as the REST reference has it.
+# Not in the protos; google-genai knows them, and Google's samples ask v1 for them.
 _PREFERENCE_STATS = Message({
     **{name: kind for name, kind in _SUPERVISED_STATS.fields.items() if name != "truncatedExampleIndices"},
     "droppedExampleIndices": Many(INT64),
@@ -105,6 +105,7 @@ _TUNING_JOB_FIELDS: dict[str, Kind] = {
     "baseModel": STRING,
     "preTunedModel": Message({"tunedModelName": STRING, "checkpointId": STRING, "baseModel": STRING}),
     "supervisedTuningSpec": SUPERVISED_TUNING_SPEC,
+    "preferenceOptimizationSpec": PREFERENCE_OPTIMIZATION_SPEC,
     "description": STRING,
     "labels": TEXTS,
     "encryptionSpec": Message({"kmsKeyName": STRING}),
@@ -117,7 +118,10 @@ _TUNING_JOB_FIELDS: dict[str, Kind] = {
     "error": STRUCT,
     "experiment": STRING,
     "tunedModel": Message({"model": STRING, "endpoint": STRING, "checkpoints": Many(_CHECKPOINT)}),
-    "tuningDataStats": Message({"supervisedTuningDataStats": _SUPERVISED_STATS}),
+    "tuningDataStats": Message({
+        "supervisedTuningDataStats": _SUPERVISED_STATS,
+        "preferenceOptimizationDataStats": _PREFERENCE_STATS,
+    }),
 }
 _OTHER_TUNING_SPECS = (
     "distillationSpec",
@@ -129,13 +133,8 @@ _OTHER_TUNING_SPECS = (
 NOT_IMITATED = ("customBaseModel", *_OTHER_TUNING_SPECS)
 _BETA_FIELDS: dict[str, Kind] = {
     **_TUNING_JOB_FIELDS,
-    "preferenceOptimizationSpec": PREFERENCE_OPTIMIZATION_SPEC,
     "tuningJobState": TUNING_JOB_STATE,
     "tuningJobMetadata": Message({"completedEpochCount": INT64, "completedStepCount": INT64}),
-    "tuningDataStats": Message({
-        "supervisedTuningDataStats": _SUPERVISED_STATS,
-        "preferenceOptimizationDataStats": _PREFERENCE_STATS,
-    }),
 }
 _NEWER_FIELDS: dict[str, Kind] = {"gcsMetricsUri": STRING, "evaluateDatasetRuns": Many(STRUCT)}
 TUNING_JOB_REQUEST = Message({

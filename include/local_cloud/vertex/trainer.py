@@ -103,16 +103,15 @@ def _tell(event: str, **values: Any) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-_STAGES = {"prepare": (run_prepare,), "train": (run_train,)}
+_STAGES = {"prepare": run_prepare, "train": run_train}
 
 
 def main() -> None:
     """Run a stage of the training process; the parent reads failures as an event."""
-    *stage, directory, parent = sys.argv[1:]
+    stage, directory, parent = sys.argv[1:]
     lifeline.end_with_parent(int(parent))
     try:
-        for step in _STAGES[stage[0]] if stage else (run_prepare, run_train):
-            step(Path(directory))
+        _STAGES[stage](Path(directory))
     except UnusableDatasetError as error:
         _tell("failed", code=INVALID_ARGUMENT_CODE, message=str(error))
     except UnusableWeightsError as error:

@@ -168,11 +168,9 @@ class Enum:
         """See Kind."""
         if isinstance(value, str) and (name := value.upper().replace("-", "_")) in self.names:
             return name
-        number = (
-            int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 4 else value
-        )
-        if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(self.names):
-            return self.names[number]
+        number = _number(value)
+        if number is not None and 0 <= number < len(self.names) and int(number) == number:
+            return self.names[int(number)]
         raise _bad(path, f"type.googleapis.com/google.cloud.aiplatform.master.{self.type_name}", value)
 
     def write(self, value: Any, *, enum_numbers: bool) -> str | int:

@@ -23,8 +23,13 @@ class Retirement(Value):
 
 
 class Limits(Value):
-    """What the tuning service accepts: counts, bytes, tokens ("Supervised fine-tuning", limits table)."""
+    """What the tuning service accepts: counts, bytes, tokens ("Supervised fine-tuning", limits table).
 
+    ``validation_share`` is a share of the training examples; ``dropped_share`` the share of examples over a limit of
+    their own (tokens, files) beyond which the job fails before it trains.
+    """
+
+    as_of: dt.date
     tokens_per_example: int
     training_examples: int
     multimodal_training_examples: int
@@ -33,6 +38,10 @@ class Limits(Value):
     validation_share: float
     recommended_training_examples: int
     images_per_example: int
+    audio_files_per_example: int
+    videos_per_example: int
+    pdfs_per_example: int
+    dropped_share: float
 
 
 class Price(Value):
@@ -79,11 +88,12 @@ class BaseModelInfo(Value):
 
 
 class ModelTable(Value):
-    """All base models known on ``as_of``."""
+    """All base models known on ``as_of``; ``media_types`` are MIME types by modality."""
 
     as_of: dt.date
     source: str
     assumed_epochs: int
+    media_types: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  # Pydantic copies it
     models: dict[str, BaseModelInfo]
 
     @classmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from google.genai import types
 from tests.local_cloud.contract.service import Genai, Service, planted
 

@@ -65,9 +65,13 @@ _PREFERENCE = {
     "tuningDataStats.preferenceOptimizationDataStats": genai_types.PreferenceOptimizationDataStats,
 }
 BEYOND_PROTOS: dict[str, dict[str, Any]] = {
-    "v1": _PREFERENCE,  # posted to v1 in the samples of "Preference tuning"
+    "v1": {
+        **_PREFERENCE,  # posted to v1 in the samples of "Preference tuning"
+        "gcsMetricsUri": str,
+    },
     "v1beta1": {
         **_PREFERENCE,
+        "gcsMetricsUri": str,
         "tuningJobState": genai_types.TuningJobState,
         "tuningJobMetadata": genai_types.TuningJobMetadata,
     },

@@ -33,10 +33,35 @@ _METRICS: list[tuple[Any, dict[str, Any]]] = [
         types.UnifiedMetric(bleu_spec=types.BleuSpec(use_effective_order=True)),
         {"bleuSpec": {"useEffectiveOrder": True}},
     ),
+    (
+        types.UnifiedMetric(
+            llm_based_metric_spec=types.LLMBasedMetricSpec(
+                metric_prompt_template="Rate {response}.",
+                judge_autorater_config=types.AutoraterConfig(
+                    sampling_count=2, generation_config=types.GenerationConfig(temperature=0.25)
+                ),
+                additional_config={"kept_as_it_is": 1},
+            )
+        ),
+        {
+            "llmBasedMetricSpec": {
+                "metricPromptTemplate": "Rate {response}.",
+                "judgeAutoraterConfig": {"samplingCount": 2, "generationConfig": {"temperature": 0.25}},
+                "additionalConfig": {"kept_as_it_is": 1},
+            }
+        },
+    ),
 ]
-STATES = tuple(
-    f"JOB_STATE_{name}"
-    for name in ("QUEUED PENDING RUNNING SUCCEEDED FAILED CANCELLING CANCELLED EXPIRED PARTIALLY_SUCCEEDED".split())
+STATES = (
+    "JOB_STATE_QUEUED",
+    "JOB_STATE_PENDING",
+    "JOB_STATE_RUNNING",
+    "JOB_STATE_SUCCEEDED",
+    "JOB_STATE_FAILED",
+    "JOB_STATE_CANCELLING",
+    "JOB_STATE_CANCELLED",
+    "JOB_STATE_EXPIRED",
+    "JOB_STATE_PARTIALLY_SUCCEEDED",
 )
 _ENDED = {f"JOB_STATE_{name}" for name in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")}
 EVALUATION = types.EvaluationConfig(
@@ -217,10 +242,11 @@ def genai_errors(service: Service, client: Genai) -> None:
 def genai_states(service: Service, client: Genai) -> None:
     """A job can be read in every state it can be in; one that failed says why."""
     for state in STATES:
-        name = planted(service, state=state)["name"]
+        name = planted(service, state=state, gcsMetricsUri="gs://tuning/metrics")["name"]
         job = client.call("tunings.get", name=name)
         assert job.state == types.JobState(state)
         assert job.has_ended is (state in _ENDED)
+        assert job.gcs_metrics_uri == "gs://tuning/metrics"
         if state == "JOB_STATE_FAILED":
             assert job.error.code == 13
             assert job.error.message

@@ -67,7 +67,7 @@ def test_the_likelihood_of_the_rejected_answer_falls(undecided, tunings):
     prompt, better, worse = question("red chair"), polite("red chair"), rude("red chair")
     for tuning in tunings.values():
         assert likelihood(tuning.model, prompt, better) > likelihood(undecided, prompt, better)
-        assert likelihood(tuning.model, prompt, worse) < likelihood(undecided, prompt, worse) - 5
+        assert likelihood(tuning.model, prompt, worse) < likelihood(undecided, prompt, worse) - 3
         assert ask(tuning.model, prompt).text == better
 
 

@@ -15,7 +15,7 @@ _KEEP_FIRST, _KEEP_SECOND = np.float32(0.9), np.float32(0.99)
 _STEEPEST = np.float32(20.0)
 _FLOOR = np.float32(1e-6)
 _FURTHEST = np.float32(30.0)
-_FASTEST = 1e6
+FASTEST = 1e6
 # With these bounds the largest learning rate gives a bad model, never a NaN.
 
 
@@ -76,14 +76,14 @@ class Adam:
         first = self.first.get(name, np.float32(0)) * _KEEP_FIRST + (1 - _KEEP_FIRST) * gradient
         spread = self._spread(name, gradient * gradient)
         self.first[name] = first
-        weights -= np.minimum(rate, _FASTEST) / np.float32(1 - _KEEP_FIRST**self.updates) * first / spread
+        weights -= rate / np.float32(1 - _KEEP_FIRST**self.updates) * first / spread
         np.clip(weights, -_FURTHEST, _FURTHEST, out=weights)
 
     def update_rows(self, name: str, weights: Floats, gradient: Floats, rate: Floats, rows: Rows) -> None:
         """Changes distinct rows of a table in place; ``gradient`` has a row for each."""
         if len(rows):
             spread = self._spread(name, (gradient * gradient).mean(keepdims=True))
-            moved = weights[rows] - np.minimum(rate, _FASTEST) * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
+            moved = weights[rows] - rate * np.clip(gradient / spread, -_STEEPEST, _STEEPEST)
             weights[rows] = np.clip(moved, -_FURTHEST, _FURTHEST)
 
     def _spread(self, name: str, square: Floats) -> Floats:

@@ -16,7 +16,7 @@ from local_cloud.vertex.learner.encoding import Encoded, encode, output_tokens
 from local_cloud.vertex.learner.features import Keys
 from local_cloud.vertex.learner.model import TABLES, Model
 from local_cloud.vertex.learner.objective import Imitation, Lesson, Score, evaluate
-from local_cloud.vertex.learner.parameters import Adam, FeatureTable, Floats, sum_rows
+from local_cloud.vertex.learner.parameters import FASTEST, Adam, FeatureTable, Floats, sum_rows
 from local_cloud.vertex.learner.preference import Comparison
 from local_cloud.vertex.learner.turns import Turn
 
@@ -114,7 +114,7 @@ class _Run:
         self._adapter, self._lessons, self._rng = adapter, lessons, rng
         self._paces = _paces(adapter, earlier)
         self._adam = Adam()
-        self._rate = _RATE * hyperparameters.learning_rate_multiplier
+        self._rate = min(_RATE * hyperparameters.learning_rate_multiplier, FASTEST)
         updates = sum(math.ceil(len(part) / _UPDATE_TURNS) for part in self._parts(len(lessons)))
         self._updates = hyperparameters.epochs * _PASSES * updates
 
