@@ -26,11 +26,11 @@ from pydantic import ValidationError
 
 from local_cloud.credentials import write_service_account
 from local_cloud.storage import StorageError, StorageServer
+from local_cloud.vertex.api.errors import ApiError
 from local_cloud.vertex.app import create_app
-from local_cloud.vertex.connections import Protocol
-from local_cloud.vertex.errors import ApiError
+from local_cloud.vertex.control.connections import Protocol
+from local_cloud.vertex.control.script import Behaviour, Script
 from local_cloud.vertex.names import assign_project_number, project_number
-from local_cloud.vertex.script import Behaviour, Script
 from local_cloud.vertex.settings import Settings
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def job(tmp_path: Path) -> Callable[..., Path]:
 def run(stage: str, directory: Path) -> Events:
     """Run a stage as the server does and return what it told."""
     process = subprocess.run(
-        [sys.executable, "-m", "local_cloud.vertex.trainer", stage, str(directory), str(os.getpid())],
+        [sys.executable, "-m", "local_cloud.vertex.training.trainer", stage, str(directory), str(os.getpid())],
         env={**os.environ, "PYTHONPATH": str(INCLUDE)},
         capture_output=True,
         text=True,
@@ -201,7 +201,8 @@ class TestStages:
         # A process counts the memory of the one it was forked from as its own: it needs a small parent.
         program = (
             "import os, resource, subprocess, sys;"
-            "command = [sys.executable, '-m', 'local_cloud.vertex.trainer', 'prepare', sys.argv[1], str(os.getpid())];"
+            "trainer = [sys.executable, '-m', 'local_cloud.vertex.training.trainer'];"
+            "command = [*trainer, 'prepare', sys.argv[1], str(os.getpid())];"
             "subprocess.run(command, check=True);"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_cloud.vertex import dataset, rows
-from local_cloud.vertex.errors import ApiError
+from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.training import dataset, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

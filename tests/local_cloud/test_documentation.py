@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.local_cloud.services import INCLUDE
 
-from local_cloud.vertex.script import AnswerScenario, Behaviour, Fault, JobScenario, Script, Stage
+from local_cloud.vertex.control.script import AnswerScenario, Behaviour, Fault, JobScenario, Script, Stage
 
 README = (INCLUDE / "local_cloud" / "README.md").read_text(encoding="utf-8")
 

@@ -26,7 +26,7 @@ from tests.local_cloud.services import (
     wait_until,
 )
 
-from local_cloud.vertex.store import Store
+from local_cloud.vertex.jobs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

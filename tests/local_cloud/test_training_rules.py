@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.vertex.preparation import default_epochs
-from local_cloud.vertex.statistics import DataStatistics, distribution, measure
-from local_cloud.vertex.store import Point, Store
-from local_cloud.vertex.trainer import checkpoint_epochs
+from local_cloud.vertex.jobs.store import Point, Store
+from local_cloud.vertex.training.preparation import default_epochs
+from local_cloud.vertex.training.statistics import DataStatistics, distribution, measure
+from local_cloud.vertex.training.trainer import checkpoint_epochs
 
 if TYPE_CHECKING:
     from pathlib import Path

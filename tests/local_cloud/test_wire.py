@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from local_cloud.vertex.content_schema import GENERATE_CONTENT_REQUEST
-from local_cloud.vertex.errors import ApiError
-from local_cloud.vertex.schema import TUNING_JOB, TUNING_JOB_REQUEST
-from local_cloud.vertex.strict_json import read_json
-from local_cloud.vertex.wire import BYTES, DOUBLE, INT32, INT64, STRING, Enum, Kind, Many, Map, Message
+from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.wire.content import GENERATE_CONTENT_REQUEST
+from local_cloud.vertex.wire.kinds import BYTES, DOUBLE, INT32, INT64, STRING, Enum, Kind, Many, Map, Message
+from local_cloud.vertex.wire.strict_json import read_json
+from local_cloud.vertex.wire.tuning import TUNING_JOB, TUNING_JOB_REQUEST
 
 CANONICAL = {
     "baseModel": "gemini-2.5-flash",

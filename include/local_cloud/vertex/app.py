@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from local_cloud.vertex import errors
-from local_cloud.vertex.auth import RequireToken, Tokens
+from local_cloud.vertex.api import errors
+from local_cloud.vertex.api.auth import RequireToken, Tokens
+from local_cloud.vertex.api.content import ContentApi
+from local_cloud.vertex.api.endpoints import EndpointsApi
+from local_cloud.vertex.api.metrics import MetricsApi
+from local_cloud.vertex.api.models import ModelsApi
+from local_cloud.vertex.api.operations import OperationsApi
+from local_cloud.vertex.api.publishers import PublishersApi
+from local_cloud.vertex.api.tuning import TuningApi
 from local_cloud.vertex.catalogue import Catalogue
-from local_cloud.vertex.content_api import ContentApi
-from local_cloud.vertex.control_api import ControlApi
-from local_cloud.vertex.endpoints_api import EndpointsApi
-from local_cloud.vertex.faults import InjectFaults
-from local_cloud.vertex.job_request import JobRequests
-from local_cloud.vertex.jobs import Products
-from local_cloud.vertex.ledger import Ledger, LogRequests
-from local_cloud.vertex.metrics_api import MetricsApi
-from local_cloud.vertex.models_api import ModelsApi
-from local_cloud.vertex.operations import OperationsApi
-from local_cloud.vertex.planting import Planting
-from local_cloud.vertex.publishers_api import PublishersApi
-from local_cloud.vertex.registry import Registry
-from local_cloud.vertex.rules import Rules
-from local_cloud.vertex.runner import Runner
-from local_cloud.vertex.serving import Serving
-from local_cloud.vertex.store import Store
-from local_cloud.vertex.tuning_api import TuningApi
+from local_cloud.vertex.control.api import ControlApi
+from local_cloud.vertex.control.faults import InjectFaults
+from local_cloud.vertex.control.ledger import Ledger, LogRequests
+from local_cloud.vertex.control.planting import Planting
+from local_cloud.vertex.control.rules import Rules
+from local_cloud.vertex.jobs.products import Products
+from local_cloud.vertex.jobs.registry import Registry
+from local_cloud.vertex.jobs.request import JobRequests
+from local_cloud.vertex.jobs.runner import Runner
+from local_cloud.vertex.jobs.store import Store
+from local_cloud.vertex.serving.weights import Serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from local_cloud.vertex.script import Script
+    from local_cloud.vertex.control.script import Script
     from local_cloud.vertex.settings import Settings
 
 

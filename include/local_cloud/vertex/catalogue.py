@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from local_cloud.vertex.errors import failed_precondition, invalid_argument, not_found
+from local_cloud.vertex.api.errors import failed_precondition, invalid_argument, not_found
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from local_cloud.vertex.script import Behaviour
+from local_cloud.vertex.control.script import Behaviour
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from local_cloud.vertex.content_schema import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST, GENERATE_CONTENT_RESPONSE
-from local_cloud.vertex.evaluation_schema import EVALUATION_CONFIG
-from local_cloud.vertex.generation_schema import GENERATION_CONFIG
-from local_cloud.vertex.schema import TIME_SERIES, TIME_SERIES_DATA, TUNING_JOB
-from local_cloud.vertex.wire import BOOL, BYTES, DOUBLE, INT32, INT64, STRING, Enum, Kind, Many, Map, Message
+from local_cloud.vertex.wire.content import COUNT_TOKENS_REQUEST, GENERATE_CONTENT_REQUEST, GENERATE_CONTENT_RESPONSE
+from local_cloud.vertex.wire.evaluation import EVALUATION_CONFIG
+from local_cloud.vertex.wire.generation import GENERATION_CONFIG
+from local_cloud.vertex.wire.kinds import BOOL, BYTES, DOUBLE, INT32, INT64, STRING, Enum, Kind, Many, Map, Message
+from local_cloud.vertex.wire.tuning import TIME_SERIES, TIME_SERIES_DATA, TUNING_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

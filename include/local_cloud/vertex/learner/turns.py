@@ -17,7 +17,7 @@ import numpy as np
 
 from local_cloud.vertex.learner.conversation import Context, context_of, is_model, text_of_content
 from local_cloud.vertex.learner.encoding import TARGET_TOKENS
-from local_cloud.vertex.rows import system_instruction
+from local_cloud.vertex.training.rows import system_instruction
 
 TRAINING_TURNS = 1_000
 """Model turns of a dataset that are learned from."""
