@@ -54,7 +54,7 @@ def descendants(pid: int) -> list[int]:
 def test_a_restart_loses_nothing_and_trains_a_running_job_again(tmp_path: Path) -> None:
     with running_local_cloud(tmp_path) as cloud, cloud.http() as client:
         done = wait_for_job(client, create(cloud, client, 2))
-        name = create(cloud, client, 1000)
+        name = create(cloud, client, 300)
         before: dict[str, Any] = {}
 
         def in_the_middle() -> bool:

@@ -120,7 +120,9 @@ def _run(cloud: LocalCloud, directory: Path) -> tuple[dict[str, set[str]], dict[
     import google.genai
 
     suite = Path(google.genai.__file__).parent / "tests" / "tunings"
-    options = ["--mode=api", "-c", "/dev/null", "--rootdir", str(directory), "-p", "no:cacheprovider", "-q"]
+    configuration = directory / "pytest.ini"  # of this run, not of a project around it
+    configuration.write_text("[pytest]\n")
+    options = ["--mode=api", "-c", str(configuration), "--rootdir", str(directory), "-p", "no:cacheprovider", "-q"]
     modes = ["--import-mode=importlib", "-o", "consider_namespace_packages=true", "-o", "junit_logging=no"]
     report = directory / "report.xml"
     done = rehearse(
