@@ -26,10 +26,11 @@ from pydantic import ValidationError
 
 from local_cloud.credentials import write_service_account
 from local_cloud.storage import StorageError, StorageServer
-from local_cloud.vertex.api.errors import ApiError
 from local_cloud.vertex.app import create_app
 from local_cloud.vertex.control.connections import Protocol
 from local_cloud.vertex.control.script import Behaviour, Script
+from local_cloud.vertex.errors import ApiError
+from local_cloud.vertex.jobs.store import OtherVersionError
 from local_cloud.vertex.names import assign_project_number, project_number
 from local_cloud.vertex.settings import Settings
 
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assign_project_number(options.project, options.project_number)
     try:
         _check_host(options.host, allow_others=options.allow_non_loopback)
+        if options.training_processes < 1:
+            raise StartError("--training-processes must be at least 1")
         return asyncio.run(_serve(options))
     except (StorageError, StartError, OSError) as error:
         print(f"local_cloud: {error}", file=sys.stderr)
@@ -197,6 +200,8 @@ def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -
         app = create_app(settings, script if options.script else None)
     except ApiError as error:
         raise StartError(f"the script {options.script} is of no use: {error}") from error
+    except OtherVersionError as error:
+        raise StartError(str(error)) from error
     config = uvicorn.Config(
         app,
         http=Protocol,

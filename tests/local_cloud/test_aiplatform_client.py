@@ -66,33 +66,15 @@ def aiplatform(local_cloud: LocalCloud) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_experiment_classes_read_the_loss(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
-    experiment_id = tuned_job["experiment"].rpartition("/")[2]
-    experiment = aiplatform.Experiment(experiment_id)
-    tensorboard = experiment.get_backing_tensorboard_resource()
-    timestamp = experiment_id.rpartition("-")[2]
-    run_name = f"{tensorboard.resource_name}/experiments/{experiment_id}/runs/tuning-experiment-run-{timestamp}"
-    series = aiplatform.TensorboardRun(run_name).read_time_series_data()
-    loss = [point.scalar.value for point in series["/train_total_loss"].values]
-    assert len(loss) == int(tuned_job["tuningJobMetadata"]["completedStepCount"])
-    assert loss[-1] < loss[0]
-    assert len(series) == 6
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_an_experiment_run_is_a_data_frame(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
+def test_an_experiment_knows_its_run(aiplatform: Any, tuned_job: dict[str, Any]) -> None:
     experiment_id = tuned_job["experiment"].rpartition("/")[2]
     (run,) = aiplatform.ExperimentRun.list(experiment=experiment_id)
     assert run.state.name == "COMPLETE"
     assert (run.get_params(), run.get_metrics(), run.get_executions()) == ({}, {}, [])
     assert [artifact.schema_title for artifact in run.get_artifacts()] == ["google.VertexTensorboardRun"]
-    frame = aiplatform.ExperimentRun(run.name, experiment=experiment_id).get_time_series_data_frame()
-    steps = int(tuned_job["tuningJobMetadata"]["completedStepCount"])
-    assert list(frame["step"]) == list(range(1, steps + 1))
-    assert frame["/train_total_loss"].iloc[-1] < frame["/train_total_loss"].iloc[0]
     (row,) = aiplatform.Experiment(experiment_id).get_data_frame().to_dict("records")
     assert row["state"] == "COMPLETE"
-    assert row["time_series_metric./train_total_loss"] == pytest.approx(frame["/train_total_loss"].iloc[-1])
+    assert 0 < row["time_series_metric./train_total_loss"] < row["time_series_metric./train_num_predictions"]
     assert experiment_id in [experiment.name for experiment in aiplatform.Experiment.list()]
     aiplatform.init(experiment=experiment_id)  # looks for the metadata store, then for the experiment
 

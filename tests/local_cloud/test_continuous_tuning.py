@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -143,6 +144,20 @@ def test_what_cannot_be_continued_is_refused(
     assert response.status_code == code, response.text
     assert message in response.json()["error"]["message"]
     assert local_cloud.counters()["tuning_jobs_created"] == before
+
+
+def test_a_model_without_endpoints_cannot_be_continued(
+    local_cloud: LocalCloud, vertex: httpx.Client, job_body: BuildBody
+) -> None:
+    label = {"run": uuid.uuid4().hex}
+    local_cloud.control("POST", "scenarios", {"labels": label, "end": {"state": "JOB_STATE_FAILED"}})
+    path = f"/v1/{local_cloud.parent}/tuningJobs"
+    failed = wait_for_job(vertex, vertex.post(path, json=job_body({"labels": label})).raise_for_status().json()["name"])
+    body = {**job_body(), "preTunedModel": {"tunedModelName": failed["tunedModel"]["model"]}}
+    del body["baseModel"]
+    error = vertex.post(path, json=body).json()["error"]
+    assert (error["code"], error["status"]) == (400, "FAILED_PRECONDITION")
+    assert "has no deployed checkpoint" in error["message"]
 
 
 def test_a_model_is_only_found_in_its_own_region(

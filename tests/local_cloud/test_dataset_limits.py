@@ -47,7 +47,7 @@ def job(tmp_path: Path) -> Callable[..., Path]:
 def run(stage: str, directory: Path) -> Events:
     """Run a stage as the server does and return what it told."""
     process = subprocess.run(
-        [sys.executable, "-m", "local_cloud.vertex.training.trainer", stage, str(directory), str(os.getpid())],
+        [sys.executable, "-m", "local_cloud.vertex.training.trainer", stage, str(directory), str(os.getpid()), "0"],
         env={**os.environ, "PYTHONPATH": str(INCLUDE)},
         capture_output=True,
         text=True,
@@ -95,6 +95,12 @@ class TestDroppedExamples:
         assert events[0]["code"] == INVALID_ARGUMENT
         assert "2 of 18 training examples (11.1%)" in events[0]["message"]
         assert "example 17: The example has 62 tokens" in events[0]["message"]
+
+    def test_how_many_may_be_dropped_is_ordered(self, job: Callable[..., Path]) -> None:
+        rows = [SHORT] * 16 + [LONG] * 2
+        assert run("prepare", job(rows, name="lenient", dropped_share=0.2))[0]["event"] == "dataset"
+        (event,) = run("prepare", job(rows, name="strict", dropped_share=0.05))
+        assert "more than 5%" in event["message"]
 
     def test_of_many_only_some_are_named(self, job: Callable[..., Path]) -> None:
         found = statistics_of(run("prepare", job([LONG] * 12 + [SHORT] * 120)))
@@ -202,7 +208,7 @@ class TestStages:
         program = (
             "import os, resource, subprocess, sys;"
             "trainer = [sys.executable, '-m', 'local_cloud.vertex.training.trainer'];"
-            "command = [*trainer, 'prepare', sys.argv[1], str(os.getpid())];"
+            "command = [*trainer, 'prepare', sys.argv[1], str(os.getpid()), '0'];"
             "subprocess.run(command, check=True);"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_cloud.vertex.api.errors import ApiError
-from local_cloud.vertex.training import dataset, rows
+from local_cloud.vertex.errors import ApiError
+from local_cloud.vertex.jobs import dataset
+from local_cloud.vertex.training import rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,46 @@ def test_nothing_else_can(uri: str) -> None:
     with pytest.raises(ApiError, match="`validation_dataset_uri` should be a GCS object of type JSONL") as error:
         dataset.check_uri("validation_dataset_uri", uri)
     assert (error.value.code, error.value.status) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [f"gs://b/{'n' * 70_000}.jsonl", f"gs://b/{'é' * 510}.jsonl", f"gs://{'b' * 223}/train.jsonl"],
+    ids=["characters", "bytes", "bucket"],
+)
+def test_names_have_the_limits_of_cloud_storage(uri: str) -> None:
+    with pytest.raises(ApiError, match="name is too long") as error:
+        dataset.check_uri("training_dataset_uri", uri)
+    assert (error.value.code, error.value.status) == (400, "INVALID_ARGUMENT")
+    assert len(error.value.message) < 500
+    dataset.check_uri("training_dataset_uri", f"gs://b/{'n' * 1018}.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "name"),
+    [
+        (401, 400, "FAILED_PRECONDITION"),
+        (403, 400, "FAILED_PRECONDITION"),
+        (404, 400, "FAILED_PRECONDITION"),
+        (400, 400, "INVALID_ARGUMENT"),
+        (414, 400, "INVALID_ARGUMENT"),
+        (429, 503, "UNAVAILABLE"),
+        (500, 503, "UNAVAILABLE"),
+    ],
+)
+def test_what_the_storage_says_decides_what_a_caller_reads(tmp_path: Path, status: int, code: int, name: str) -> None:
+    class Storage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Storage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ApiError, match=r"gs://b/t\.jsonl") as error:
+            dataset.fetch(f"http://127.0.0.1:{server.server_port}", "gs://b/t.jsonl", tmp_path / "train.jsonl")
+        server.shutdown()
+    assert (error.value.code, error.value.status) == (code, name)
 
 
 def test_there_are_no_multimodal_datasets_here(tmp_path: Path) -> None:

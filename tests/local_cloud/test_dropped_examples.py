@@ -25,7 +25,8 @@ def strict_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalClou
     table = yaml.safe_load((INCLUDE / "models.yaml").read_text())
     for row in table["models"].values():
         if "limits" in row:
-            row["limits"]["tokens_per_example"] = LIMIT
+            row["limits"] = {**row["limits"], "tokens_per_example": LIMIT}
+    table["models"]["gemini-2.5-pro"]["limits"]["dropped_share"] = 0.5
     models = directory / "models.yaml"
     models.write_text(yaml.safe_dump(table))
     with running_local_cloud(directory / "state", models=models, pending_seconds=0) as cloud:
@@ -38,10 +39,12 @@ def client(strict_cloud: LocalCloud) -> Iterator[httpx.Client]:
         yield client
 
 
-def tune(cloud: LocalCloud, client: httpx.Client, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def tune(
+    cloud: LocalCloud, client: httpx.Client, rows: list[dict[str, Any]], base_model: str = "gemini-2.5-flash"
+) -> dict[str, Any]:
     uri = cloud.upload("train.jsonl", rows)
     spec = {"trainingDatasetUri": uri, "hyperParameters": {"epochCount": 1}}
-    body = {"baseModel": "gemini-2.5-flash", "supervisedTuningSpec": spec}
+    body = {"baseModel": base_model, "supervisedTuningSpec": spec}
     created = client.post(f"/v1/{cloud.parent}/tuningJobs", json=body).raise_for_status().json()
     return wait_for_job(client, created["name"])
 
@@ -74,29 +77,38 @@ def test_more_than_a_tenth_dropped_fails_the_job_before_it_trains(
     assert strict_cloud.counters()["trainings_started"] == before
 
 
+def test_the_models_table_says_how_many_may_be_dropped(strict_cloud: LocalCloud, client: httpx.Client) -> None:
+    job = tune(strict_cloud, client, [*[GOOD] * 17, *[LONG] * 2], "gemini-2.5-pro")
+    assert job["state"] == "JOB_STATE_SUCCEEDED"
+
+
+THEIRS = "gs://cloud-samples-data/ai-platform/generative_ai/gemini/text/sft_train_data.jsonl"
+RESOURCE = "projects/801452371447/locations/us-central1/datasets/5779918772206829568"
+
+
+@pytest.mark.parametrize(
+    ("method", "statistics"),
+    [
+        ("supervisedTuningSpec", "supervisedTuningDataStats"),
+        ("preferenceOptimizationSpec", "preferenceOptimizationDataStats"),
+    ],
+)
 def test_a_missing_dataset_is_replaced_by_a_sample_only_when_that_is_set(
-    strict_cloud: LocalCloud, client: httpx.Client
+    local_cloud: LocalCloud, vertex: httpx.Client, method: str, statistics: str
 ) -> None:
-    path = f"/v1/{strict_cloud.parent}/tuningJobs"
-    theirs = "gs://cloud-samples-data/ai-platform/generative_ai/gemini/text/sft_train_data.jsonl"
-    resource = "projects/801452371447/locations/us-central1/datasets/5779918772206829568"
-    bodies = [
-        {
-            "baseModel": "gemini-2.5-flash-lite",
-            method: {"trainingDatasetUri": uri, "validationDatasetUri": uri, "hyperParameters": {"epochCount": 1}},
-        }
-        for method in ("supervisedTuningSpec", "preferenceOptimizationSpec")
-        for uri in (theirs, resource)
-    ]
-    for body in bodies:
-        assert client.post(path, json=body).json()["error"]["status"] == "FAILED_PRECONDITION"
-    strict_cloud.control("PATCH", "settings", {"sample_for_missing_datasets": True})
+    path = f"/v1/{local_cloud.parent}/tuningJobs"
+    spec = {"trainingDatasetUri": THEIRS, "validationDatasetUri": RESOURCE, "hyperParameters": {"epochCount": 1}}
+    body = {"baseModel": "gemini-2.5-flash-lite", method: spec}
+    other = {**body, method: {**spec, "trainingDatasetUri": RESOURCE, "validationDatasetUri": THEIRS}}
+    for missing in (body, other):
+        assert vertex.post(path, json=missing).json()["error"]["status"] == "FAILED_PRECONDITION"
+    local_cloud.control("PATCH", "settings", {"sample_for_missing_datasets": True})
     try:
-        names = [client.post(path, json=body).raise_for_status().json()["name"] for body in bodies]
+        name, resource = (vertex.post(path, json=asked).raise_for_status().json()["name"] for asked in (body, other))
     finally:
-        strict_cloud.control("PATCH", "settings", {"sample_for_missing_datasets": False})
-    for name, body in zip(names, bodies, strict=True):
-        client.post(f"/v1/{name}:cancel")  # unless it has ended already
-        job = wait_for_job(client, name)
-        spec = next(job[field] for field in body if field in job and field.endswith("Spec"))
-        assert spec["trainingDatasetUri"] in (theirs, resource)
+        local_cloud.control("PATCH", "settings", {"sample_for_missing_datasets": False})
+    vertex.post(f"/v1/{resource}:cancel").raise_for_status()
+    job = wait_for_job(vertex, name)
+    assert job["state"] == "JOB_STATE_SUCCEEDED", job
+    assert job[method]["trainingDatasetUri"] == THEIRS
+    assert job["tuningDataStats"][statistics]["tuningDatasetExampleCount"] == "300"

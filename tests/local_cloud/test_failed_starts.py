@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,22 @@ def test_two_cannot_share_a_state_directory(local_cloud: LocalCloud) -> None:
 
 def test_a_missing_models_table_is_named(tmp_path: Path) -> None:
     assert "no-such.yaml" in failed_start(tmp_path / "state", models=tmp_path / "no-such.yaml")
+
+
+def test_a_state_directory_of_another_version_is_refused(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with contextlib.closing(sqlite3.connect(state_dir / "vertex.sqlite")) as db:
+        db.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY)")
+    message = failed_start(state_dir).splitlines()[-1]
+    assert message == (
+        f"local_cloud: the state directory {state_dir} was written by another version of this program: "
+        "remove it, or give another --state-dir"
+    )
+
+
+def test_somebody_must_train(tmp_path: Path) -> None:
+    assert "--training-processes must be at least 1" in failed_start(tmp_path / "state", training_processes=0)
 
 
 def test_a_tied_process_does_not_start_for_a_parent_that_is_gone() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from local_cloud.vertex.api.errors import ApiError
 from local_cloud.vertex.api.filters import parse_filter
+from local_cloud.vertex.errors import ApiError
 
 JOB = {
     "state": "JOB_STATE_SUCCEEDED",

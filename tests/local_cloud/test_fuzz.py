@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.local_cloud.services import running_local_cloud
+from tests.local_cloud.services import running_local_cloud, wait_for_job
+from tests.local_cloud.test_metrics import run_of, series_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ _FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+_PARENT = "projects/local-dev/locations/us-central1"
 _MODEL = "publishers/google/models/gemini-2.5-flash"
 _JOB = {
     "baseModel": "gemini-2.5-flash",
@@ -63,26 +65,29 @@ _PROMPT = {
         "stopSequences": ["x"],
         "seed": 3,
         "thinkingConfig": {"thinkingBudget": 0},
-        "responseSchema": {"type": "STRING"},
     },
-    "tools": [{"functionDeclarations": [{"name": "f"}]}],
     "labels": {"a": "b"},
 }
+_TOOLS = {**_PROMPT, "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "STRING"}}]}]}
 _COUNT = {"contents": _PROMPT["contents"], "systemInstruction": _PROMPT["systemInstruction"]}
-_PLANTED = {
-    "name": "projects/local-dev/locations/us-central1/tuningJobs/1234567890123456789",
-    "baseModel": "gemini-2.5-flash",
-    "state": "JOB_STATE_SUCCEEDED",
-    "createTime": "2026-01-01T00:00:00Z",
-    "tunedModel": {
-        "model": "projects/local-dev/locations/us-central1/models/77@1",
-        "endpoint": "projects/local-dev/locations/us-central1/endpoints/77",
-        "checkpoints": [
-            {"checkpointId": "1", "epoch": "1", "step": "5", "endpoint": "projects/p/locations/l/endpoints/7"}
-        ],
-    },
-    "labels": {"a": "b"},
-}
+
+
+def _job_with_model(job: str, model: str) -> dict[str, Any]:
+    endpoint = f"{_PARENT}/endpoints/{model}"
+    checkpoints = [{"checkpointId": "1", "epoch": "1", "step": "5", "endpoint": endpoint}]
+    return {
+        "name": f"{_PARENT}/tuningJobs/{job}",
+        "baseModel": "gemini-2.5-flash",
+        "state": "JOB_STATE_SUCCEEDED",
+        "createTime": "2026-01-01T00:00:00Z",
+        "tunedModel": {"model": f"{_PARENT}/models/{model}@1", "endpoint": endpoint, "checkpoints": checkpoints},
+        "labels": {"a": "b"},
+    }
+
+
+_PLANTED = _job_with_model("1234567890123456789", "66")
+_THERE = ({"name": f"{_PARENT}/tuningJobs/1", "state": "JOB_STATE_RUNNING"}, _job_with_model("77", "77"))
+"""Jobs that are planted anew before whatever may change them: one to cancel, one with a model."""
 _FAULT = {"path": "^never$", "status": 503, "message": "down", "retry_after": 1, "times": 2, "skip": 1}
 _SCENARIO = {"labels": {"never": "x"}, "seconds": {"QUEUED": 1}, "end": {"state": "JOB_STATE_FAILED", "code": 13}}
 _ANSWER = {"model": "^never$", "text": "hello", "finish_reason": "STOP"}
@@ -92,6 +97,7 @@ _BODIES: dict[str, tuple[str, str, Any]] = {
     "create": ("POST", "tuningJobs", _JOB),
     "generate": ("POST", f"{_MODEL}:generateContent", _PROMPT),
     "stream": ("POST", f"{_MODEL}:streamGenerateContent?alt=sse", _PROMPT),
+    "tools": ("POST", f"{_MODEL}:generateContent", _TOOLS),
     "count": ("POST", f"{_MODEL}:countTokens", _COUNT),
     "cancel": ("POST", "tuningJobs/1:cancel", {}),
     "update": ("PATCH", "models/77", _UPDATE),
@@ -118,6 +124,7 @@ _ODD = (
     "a\u0301" * 9,
     "💥" * 40,
     "x" * 9000,
+    "x" * 70_000,
 )
 _text = st.text(max_size=30)
 _scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _text
@@ -139,6 +146,17 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             for path in ("tuningJobs", "models", "endpoints"):
                 for query in ("pageSize=1000", "pageSize=1000&$alt=json;enum-encoding=int"):
                     assert client.get(f"/v1/{cloud.parent}/{path}?{query}").status_code == 200, path
+
+
+@pytest.fixture(scope="module")
+def measured(target: httpx.Client) -> dict[str, str]:
+    """The names of what a job that did train was measured by, each by what stands for it in a path or query."""
+    rule = {"labels": {"team": "measured"}, "seconds": {"PENDING": 0}}
+    target.post("/_local/scenarios", json=rule).raise_for_status()
+    job = target.post(f"/v1/{_PARENT}/tuningJobs", json={**_JOB, "labels": {"team": "measured"}}).json()
+    run = run_of(target, wait_for_job(target, job["name"], "JOB_STATE_SUCCEEDED"))
+    series = series_of(target, run)["/train_total_loss"]["name"]
+    return {"{run}": run, "{board}": run.partition("/experiments/")[0], "{series}": series}
 
 
 def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -174,35 +192,49 @@ def _mutated(draw: Callable[..., Any], body: Any) -> Any:
     return body
 
 
-def _send(client: httpx.Client, method: str, path: str, **request: Any) -> None:
-    """Send a request; fail unless the answer is one that Google could give."""
-    url = path if path.startswith("/") else f"/v1beta1/projects/local-dev/locations/us-central1/{path}"
+def _send(client: httpx.Client, method: str, path: str, **request: Any) -> int:
+    """Send a request; fail unless the answer is one that Google could give, and return its status."""
+    url = path if path.startswith("/") else f"/v1beta1/{_PARENT}/{path}"
     answer = client.request(method, f"{str(client.base_url).rstrip('/')}{url}", timeout=20, **request)
     if answer.status_code == 200:
         if not answer.headers["content-type"].startswith("text/event-stream"):
             answer.json()
-        return
+        return 200
     assert 400 <= answer.status_code < 500 or answer.status_code == 501, answer.text
     error = answer.json()["error"]
     assert set(error) <= {"code", "message", "status", "details"}
     assert error["code"] == answer.status_code
     assert error["message"]
     assert error["status"].isupper()
+    return answer.status_code
 
 
-def _send_body(client: httpx.Client, kind: str, body: bytes) -> None:
+def _plant(client: httpx.Client) -> None:
+    for job in _THERE:
+        client.post("/_local/jobs", json=job).raise_for_status()
+
+
+def _send_body(client: httpx.Client, kind: str, body: bytes) -> int:
     """Send a body, and take back what it may have scripted: that would strike the requests after it."""
     method, path, _ = _BODIES[kind]
     before = client.get("/_local/settings").json()
-    _send(client, method, path, content=body)
+    if kind in ("cancel", "update"):
+        _plant(client)
+    status = _send(client, method, path, content=body)
     if kind == "settings":
         client.patch(path, json=before).raise_for_status()
     elif kind in ("fault", "scenario", "answer"):
         client.delete(path).raise_for_status()
+    return status
 
 
 def _bytes(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=True).encode()
+
+
+@pytest.mark.parametrize("kind", _BODIES)
+def test_the_bodies_are_good_before_they_are_spoiled(target: httpx.Client, kind: str) -> None:
+    assert _send_body(target, kind, _bytes(_BODIES[kind][2])) == (501 if kind == "tools" else 200)
 
 
 @pytest.mark.parametrize("kind", _BODIES)
@@ -213,6 +245,20 @@ def test_spoiled_bodies(target: httpx.Client, kind: str) -> None:
         _send_body(target, kind, _bytes(spoiled))
 
     search()
+
+
+@pytest.mark.parametrize("kind", _BODIES)
+def test_long_strings(target: httpx.Client, kind: str) -> None:
+    """A line of a request, a name of a file and a column of a table have an end: what is put there may have none."""
+    for *parents, last in _paths(_BODIES[kind][2]):
+        body = copy.deepcopy(_BODIES[kind][2])
+        holder = body
+        for key in parents:
+            holder = holder[key]
+        if isinstance(holder[last], str):
+            before, slash, after = holder[last].rpartition("/")
+            holder[last] = f"{before}{slash}{'1' * 70_000}{after}"
+            _send_body(target, kind, _bytes(body))
 
 
 @_FUZZ
@@ -254,14 +300,11 @@ _PARAMETERS = (
     "$alt",
     "alt",
     "updateMask",
-    "maxDataPoints",
-    "timeSeries",
 )
 _LISTS = (
     "tuningJobs",
     "models",
     "endpoints",
-    "tensorboards/1:batchRead",
     "metadataStores/default/contexts",
     "/_local/requests",
     "/_local/jobs",
@@ -302,6 +345,28 @@ def test_queries_of_any_kind(target: httpx.Client, path: str, query: dict[str, s
 
 @_FUZZ
 @given(
+    st.sampled_from(("{board}:batchRead", "{series}:read", "{run}/timeSeries", "{board}/experiments")),
+    st.lists(st.just("{series}") | _values, max_size=3),
+    st.dictionaries(st.sampled_from(("maxDataPoints", *_PARAMETERS)), _values, max_size=2),
+)
+def test_reads_of_metrics_of_any_kind(
+    target: httpx.Client, measured: dict[str, str], path: str, series: list[str], query: dict[str, str]
+) -> None:
+    for stand_in, name in measured.items():
+        path = path.replace(stand_in, name)
+    names = [measured.get(name, name) for name in series]
+    _send(target, "GET", f"/v1/{path}", params={**query, "timeSeries": names})
+
+
+@pytest.mark.parametrize("path", ["{board}:batchRead?timeSeries={series}", "{series}:read", "{run}/timeSeries"])
+def test_the_metrics_that_are_asked_for_are_there(target: httpx.Client, measured: dict[str, str], path: str) -> None:
+    for stand_in, name in measured.items():
+        path = path.replace(stand_in, name)
+    assert _send(target, "GET", f"/v1/{path}") == 200
+
+
+@_FUZZ
+@given(
     st.sampled_from(("GET", "POST", "PATCH", "DELETE")),
     st.sampled_from(("v1", "v1beta1", "v2", "")),
     st.lists(
@@ -322,6 +387,7 @@ def test_queries_of_any_kind(target: httpx.Client, path: str, query: dict[str, s
     ),
 )
 def test_names_of_any_kind(target: httpx.Client, method: str, version: str, parts: list[str]) -> None:
+    _plant(target)
     _send(target, method, "/" + "/".join([version, *parts]))
 
 
@@ -334,8 +400,10 @@ def test_names_of_any_kind(target: httpx.Client, method: str, version: str, part
         "endpoints/{}",
         "models/{}:generateContent",
     )),
-    _text.map(lambda name: quote(name, safe="")) | st.sampled_from(("1@1", "1@", "@", "1@999999999999999999999", "-1")),
+    st.sampled_from(("1", "77", "77@1", "77@", "@", "77@999999999999999999999", "77@default", "-1"))
+    | _text.map(lambda name: quote(name, safe="")),
     st.sampled_from(("GET", "POST", "PATCH", "DELETE")),
 )
 def test_ids_of_any_kind(target: httpx.Client, path: str, name: str, method: str) -> None:
+    _plant(target)
     _send(target, method, path.format(name), content=b"{}" if method in ("POST", "PATCH") else None)

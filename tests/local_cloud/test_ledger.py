@@ -135,18 +135,6 @@ def test_clearing_forgets_requests_but_not_their_numbers(long_lived: LocalCloud)
     assert [entry["id"] for entry in log(long_lived, after=last)] == [last + 1]
 
 
-def test_the_log_of_an_earlier_version_makes_way(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "vertex.sqlite") as db:
-        db.execute("CREATE TABLE requests (id INTEGER PRIMARY KEY, time TEXT, method TEXT, status INTEGER)")
-        db.execute("INSERT INTO requests VALUES (1, 'x', 'GET', 200)")
-    db.close()
-    with running_local_cloud(tmp_path) as cloud:
-        assert log(cloud) == []
-        httpx.get(f"{cloud.vertex_url}/v1/a", trust_env=False)
-    with running_local_cloud(tmp_path) as cloud:
-        assert [entry["path"] for entry in log(cloud)] == ["/v1/a"]
-
-
 def test_the_counters_tell_jobs_from_trainings(tmp_path: Path) -> None:
     """A restart trains a running job again, but does not make a second one."""
     with running_local_cloud(tmp_path) as cloud, cloud.http() as client:

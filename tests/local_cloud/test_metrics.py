@@ -252,6 +252,7 @@ def test_unknown_and_odd_metrics_resources(vertex: httpx.Client, local_cloud: Lo
     [
         ("{board}:batchRead", 400),
         ("{board}:batchRead?timeSeries=x", 400),
+        ("{board}:batchRead?timeSeries={elsewhere}", 400),
         ("{run}/timeSeries?pageToken=-1", 400),
         ("{run}/timeSeries?pageSize=-1", 400),
         ("{run}/timeSeries?filter=x", 400),
@@ -264,6 +265,8 @@ def test_unknown_and_odd_metrics_resources(vertex: httpx.Client, local_cloud: Lo
 def test_odd_reads(vertex: httpx.Client, tuned_job: dict[str, Any], path: str, code: int) -> None:
     run = run_of(vertex, tuned_job)
     series = series_of(vertex, run)["/train_total_loss"]["name"]
-    response = vertex.get("/v1/" + path.format(run=run, board=run.partition("/experiments/")[0], series=series))
+    board = run.partition("/experiments/")[0]
+    names = {"run": run, "board": board, "series": series, "elsewhere": series.replace(board, f"{board}1")}
+    response = vertex.get("/v1/" + path.format(**names))
     assert response.status_code == code
     assert response.json()["error"]["code"] == code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -311,50 +310,6 @@ def test_changes_survive_a_restart(tmp_path: Path) -> None:
         assert before["defaultCheckpointId"] == "1"
         assert client.get(f"/v1/{deleted['tunedModel']['model']}").status_code == 404
         assert client.get(f"/v1/{operation}").json()["done"] is True
-
-
-def test_a_store_of_an_earlier_version_keeps_its_models(tmp_path: Path) -> None:
-    parent = "projects/1234567890/locations/us-central1"
-    endpoints = [f"{parent}/endpoints/{number}" for number in (22, 11)]
-    document = {
-        "name": f"{parent}/tuningJobs/5",
-        "state": "JOB_STATE_SUCCEEDED",
-        "baseModel": "gemini-2.5-flash",
-        "tunedModelDisplayName": "from before",
-        "createTime": "2026-01-01T00:00:00Z",
-        "updateTime": "2026-01-01T01:00:00Z",
-        "endTime": "2026-01-01T01:00:00Z",
-        "tunedModel": {
-            "model": f"{parent}/models/9@1",
-            "endpoint": endpoints[1],
-            "checkpoints": [
-                {"checkpointId": str(i + 1), "epoch": i + 1, "step": i + 1, "endpoint": endpoint}
-                for i, endpoint in enumerate(endpoints)
-            ],
-        },
-    }
-    database = sqlite3.connect(tmp_path / "vertex.sqlite")
-    database.executescript(
-        "CREATE TABLE jobs (id TEXT PRIMARY KEY, sequence INTEGER UNIQUE, parent TEXT NOT NULL, state TEXT NOT NULL,"
-        " document TEXT NOT NULL, experiment TEXT UNIQUE);"
-        "CREATE TABLE endpoints (name TEXT PRIMARY KEY, job TEXT NOT NULL, checkpoint TEXT NOT NULL);"
-        "CREATE TABLE models (name TEXT PRIMARY KEY, job TEXT NOT NULL);"
-    )
-    database.execute(
-        "INSERT INTO jobs VALUES ('5', 1, ?, 'JOB_STATE_SUCCEEDED', ?, NULL)", (parent, json.dumps(document))
-    )
-    database.execute("INSERT INTO models VALUES (?, '5')", (f"{parent}/models/9",))
-    for number, endpoint in enumerate(endpoints, 1):
-        database.execute("INSERT INTO endpoints VALUES (?, '5', ?)", (endpoint, str(number)))
-    database.commit()
-    database.close()
-    for _ in range(2):  # the second start finds what the first one has moved
-        with running_local_cloud(tmp_path) as cloud, cloud.http() as client:
-            model = client.get(f"/v1/{parent}/models/9@1").raise_for_status().json()
-            assert (model["displayName"], model["createTime"]) == ("from before", "2026-01-01T01:00:00Z")
-            assert [item["endpoint"] for item in model["deployedModels"]] == endpoints
-            assert model["defaultCheckpointId"] == "2"
-            assert client.get(f"/v1/{endpoints[0]}").json()["deployedModels"][0]["checkpointId"] == "1"
 
 
 def test_the_base_models_are_listed_without_the_retired(genai_client: genai.Client) -> None:

@@ -91,6 +91,38 @@ def test_what_is_no_job_is_not_planted(local_cloud: LocalCloud, job: Any, code: 
     assert message in response.json()["error"]["message"]
 
 
+def test_a_created_job_is_not_planted_over(
+    local_cloud: LocalCloud, vertex: httpx.Client, tuned_job: dict[str, Any]
+) -> None:
+    response = vertex.post("/_local/jobs", json={"name": tuned_job["name"]})
+    assert (response.status_code, response.json()["error"]["status"]) == (409, "ALREADY_EXISTS")
+    assert "was created here" in response.json()["error"]["message"]
+    assert vertex.get(f"/v1/{tuned_job['name']}").json()["tunedModel"] == tuned_job["tunedModel"]
+
+
+def test_a_job_planted_again_leaves_nothing_of_what_it_had_made(local_cloud: LocalCloud, vertex: httpx.Client) -> None:
+    def statuses(tuned: dict[str, Any]) -> list[int]:
+        return [vertex.get(f"/v1/{tuned[name]}").status_code for name in ("model", "endpoint")]
+
+    before = plant(local_cloud, "61")["tunedModel"]
+    after = plant(local_cloud, "61")["tunedModel"]
+    assert (statuses(before), statuses(after)) == ([404, 404], [200, 200])
+    plant(local_cloud, "61", state="JOB_STATE_FAILED")
+    assert statuses(after) == [404, 404]
+
+
+def test_a_version_planted_again_keeps_its_aliases(local_cloud: LocalCloud, vertex: httpx.Client) -> None:
+    model = f"{SOMEONE}/models/71"
+    for job_id, version in (("71", 1), ("72", 2)):
+        plant(local_cloud, job_id, tunedModel={"model": f"{model}@{version}"})
+    named = {"versionAliases": ["default", "best"]}
+    vertex.post(f"/v1/{model}@2:mergeVersionAliases", json=named).raise_for_status()
+    plant(local_cloud, "72", tunedModel={"model": f"{model}@2", "endpoint": f"{SOMEONE}/endpoints/72"})
+    assert sorted(vertex.get(f"/v1/{model}@2").json()["versionAliases"]) == ["best", "default"]
+    plant(local_cloud, "72", state="JOB_STATE_FAILED")
+    assert vertex.get(f"/v1/{model}").json()["versionAliases"] == ["default"]  # there is always one
+
+
 def test_ended_jobs_ignore_a_cancellation_when_that_is_set(local_cloud: LocalCloud, vertex: httpx.Client) -> None:
     name = plant(local_cloud, "51")["name"]
     assert vertex.post(f"/v1/{name}:cancel").json()["error"]["status"] == "FAILED_PRECONDITION"
@@ -118,6 +150,9 @@ def test_ended_jobs_ignore_a_cancellation_when_that_is_set(local_cloud: LocalClo
         ("scenarios", {"end": {"state": "JOB_STATE_SUCCEEDED"}}, "end.state"),
         ("scenarios", {"end": {"state": "JOB_STATE_PARTIALLY_SUCCEEDED", "stage": "TUNING"}}, "only be PARTIALLY"),
         ("scenarios", {"end": {"state": "JOB_STATE_FAILED", "step": 3}}, "step belongs to the stage TUNING"),
+        ("scenarios", {"end": {"state": "JOB_STATE_EXPIRED", "message": "x"}}, "message needs a code"),
+        ("answers", {"finish_reason": "SAFTEY"}, "finish_reason: Input should be 'STOP'"),
+        ("answers", {"block_reason": "SPII"}, "block_reason: Input should be 'SAFETY'"),
         ("answers", {}, "give one of text, finish_reason and block_reason"),
         ("answers", {"block_reason": "SAFETY", "text": "x"}, "a blocked prompt has no answer"),
     ],

@@ -67,18 +67,8 @@ def test_the_job_shows_what_it_was_asked_for(genai_client: genai.Client, preferr
     assert job.tuning_data_stats.preference_optimization_data_stats
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"contents": PAIRS[0]["contents"]},
-        {"contents": PAIRS[0]["contents"], "completions": PAIRS[0]["completions"][:1]},
-        {"contents": PAIRS[0]["contents"], "completions": [PAIRS[0]["completions"][0]] * 2},
-        {"contents": [PAIRS[0]["completions"][0]["completion"]], "completions": PAIRS[0]["completions"]},
-        {"completions": PAIRS[0]["completions"]},
-    ],
-)
-def test_a_row_without_a_choice_is_refused(local_cloud: LocalCloud, vertex: httpx.Client, row: dict[str, Any]) -> None:
-    uri = local_cloud.upload("pairs/bad.jsonl", [PAIRS[0], row])
+def test_a_row_without_a_choice_is_refused(local_cloud: LocalCloud, vertex: httpx.Client) -> None:
+    uri = local_cloud.upload("pairs/bad.jsonl", [PAIRS[0], {**PAIRS[0], "completions": PAIRS[0]["completions"][:1]}])
     body = {"baseModel": "gemini-2.5-flash", "preferenceOptimizationSpec": {"trainingDatasetUri": uri}}
     response = vertex.post(f"/v1/{local_cloud.parent}/tuningJobs", json=body)
     assert response.status_code == 400, response.text

@@ -148,16 +148,6 @@ def test_a_gemini_3_model_is_served_from_the_multi_region(
     assert answer.text == ANSWER
 
 
-def test_the_model_registry_knows_the_tuned_model(genai_client: genai.Client, tuned_job: dict[str, Any]) -> None:
-    name = tuned_job["tunedModel"]["model"]
-    model = genai_client.models.get(model=name)
-    assert f"{model.name}@{model.version}" == name
-    assert model.display_name == "shelves"
-    assert model.endpoints is not None
-    assert [e.name for e in model.endpoints] == [c["endpoint"] for c in tuned_job["tunedModel"]["checkpoints"]]
-    assert genai_client.models.get(model=name.removesuffix("@1")).name == model.name
-
-
 @pytest.mark.parametrize(
     ("model", "code", "message"),
     [
@@ -266,26 +256,3 @@ def test_other_ways_to_prompt_are_refused(
     response = vertex.post(f"/v1/{endpoint_of(tuned_job)}:{method}", json={})
     assert response.status_code == code
     assert message in response.json()["error"]["message"]
-
-
-def test_the_generated_prediction_client_prompts_and_streams(
-    local_cloud: LocalCloud, tuned_job: dict[str, Any]
-) -> None:
-    from google.cloud import aiplatform_v1
-
-    client = aiplatform_v1.PredictionServiceClient(
-        transport="rest",
-        credentials=local_cloud.credentials(),
-        client_options={"api_endpoint": local_cloud.vertex_url},
-    )
-    request = aiplatform_v1.GenerateContentRequest(
-        model=endpoint_of(tuned_job),
-        contents=[aiplatform_v1.Content(role="user", parts=[aiplatform_v1.Part(text=QUESTION)])],
-        generation_config=aiplatform_v1.GenerationConfig(temperature=0),
-    )
-    answer = client.generate_content(request=request)
-    assert answer.candidates[0].content.parts[0].text == ANSWER
-    assert answer.candidates[0].finish_reason == aiplatform_v1.Candidate.FinishReason.STOP
-    pieces = list(client.stream_generate_content(request=request))
-    assert "".join(piece.candidates[0].content.parts[0].text for piece in pieces) == ANSWER
-    assert pieces[-1].usage_metadata == answer.usage_metadata

@@ -59,7 +59,10 @@ def test_bad_rows_are_named_at_creation(
     assert local_cloud.counters()["tuning_jobs_created"] == before
 
 
-@pytest.mark.parametrize("uri", ["train.jsonl", "gs://bucket", "gs://bucket/train.csv", "", "https://x/train.jsonl"])
+NOT_OBJECTS = ["train.jsonl", "gs://b", "gs://b/train.csv", "", "https://x/train.jsonl", f"gs://b/{'n' * 70_000}.jsonl"]
+
+
+@pytest.mark.parametrize("uri", NOT_OBJECTS, ids=range(len(NOT_OBJECTS)))
 def test_a_dataset_must_be_a_jsonl_object(vertex: httpx.Client, job_body: BuildBody, uri: str) -> None:
     message = "`training_dataset_uri` should be a GCS object of type JSONL"
     check(create(vertex, with_spec(job_body(), trainingDatasetUri=uri)), 400, "INVALID_ARGUMENT", message)

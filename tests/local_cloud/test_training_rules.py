@@ -72,7 +72,7 @@ def test_statistics_separate_input_from_output_and_cut_long_texts() -> None:
 
     rows: list[dict[str, Any]] = [
         {
-            "system_instruction": content(None, "s" * 10),
+            "systemInstruction": content(None, "s" * 10),
             "contents": [content("user", "u" * 500), content("model", "m")],
         },
         {"contents": [content("user", "u"), content("model", "m"), content(None, "f"), content("model", "m")]},

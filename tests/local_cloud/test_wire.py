@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.errors import ApiError
 from local_cloud.vertex.wire.content import GENERATE_CONTENT_REQUEST
 from local_cloud.vertex.wire.kinds import BYTES, DOUBLE, INT32, INT64, STRING, Enum, Kind, Many, Map, Message
 from local_cloud.vertex.wire.strict_json import read_json

@@ -12,6 +12,7 @@ from local_cloud.vertex.api import errors
 from local_cloud.vertex.api.auth import RequireToken, Tokens
 from local_cloud.vertex.api.content import ContentApi
 from local_cloud.vertex.api.endpoints import EndpointsApi
+from local_cloud.vertex.api.metadata import MetadataApi
 from local_cloud.vertex.api.metrics import MetricsApi
 from local_cloud.vertex.api.models import ModelsApi
 from local_cloud.vertex.api.operations import OperationsApi
@@ -20,9 +21,10 @@ from local_cloud.vertex.api.tuning import TuningApi
 from local_cloud.vertex.catalogue import Catalogue
 from local_cloud.vertex.control.api import ControlApi
 from local_cloud.vertex.control.faults import InjectFaults
-from local_cloud.vertex.control.ledger import Ledger, LogRequests
+from local_cloud.vertex.control.ledger import Ledger, LogRequests, RequestLog
 from local_cloud.vertex.control.planting import Planting
 from local_cloud.vertex.control.rules import Rules
+from local_cloud.vertex.jobs.creation import Creation
 from local_cloud.vertex.jobs.products import Products
 from local_cloud.vertex.jobs.registry import Registry
 from local_cloud.vertex.jobs.request import JobRequests
@@ -42,6 +44,7 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
 
     Raises:
         ApiError: a job of the script can't be planted.
+        OtherVersionError: the state directory is another version's.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.state_dir / "vertex.sqlite")
@@ -51,9 +54,11 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
     products = Products(store, registry, catalogue)
     planting = Planting(store, registry, products)
     runner = Runner(store, settings, products)
+    creation = Creation(store, JobRequests(store, registry, catalogue, settings), rules, runner, settings)
     serving = Serving()
     tokens = Tokens(store, settings)
     operations = OperationsApi(store.db)
+    log = RequestLog(store.db)
     if script:
         for job in script.jobs:
             planting.plant(job, replace=False)
@@ -61,6 +66,7 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        creation.sweep()
         runner.start()
         yield
         await runner.stop()
@@ -69,10 +75,11 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
 
     services = (
         tokens,
-        Ledger(store),
+        Ledger(store, log),
         ControlApi(store, rules, settings, planting, runner.admit),
-        TuningApi(store, runner, JobRequests(store, registry, catalogue, settings), rules, settings),
-        ContentApi(store, registry, runner, catalogue, serving, rules),
+        TuningApi(store, creation, runner, settings),
+        ContentApi(store, registry, settings, catalogue, serving, rules),
+        MetadataApi(store),
         MetricsApi(store),
         ModelsApi(store, registry, operations),
         EndpointsApi(store, registry),
@@ -82,7 +89,7 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
     app = Starlette(
         routes=[route for service in services for route in service.routes()],
         middleware=[
-            Middleware(LogRequests, store=store),
+            Middleware(LogRequests, log=log),
             Middleware(InjectFaults, rules=rules, settings=settings),
             Middleware(RequireToken, tokens=tokens, settings=settings),
         ],

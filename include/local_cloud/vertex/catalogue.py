@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from local_cloud.vertex.api.errors import failed_precondition, invalid_argument, not_found
+from local_cloud.vertex.errors import failed_precondition, invalid_argument, not_found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,7 @@ class BaseModel:
     adapter_sizes: tuple[int, ...] = ()
     tokens_per_example: int | None = None
     images_per_example: int | None = None
+    dropped_share: float = 0.1
     tuning_locations: tuple[str, ...] | None = None
     serving_locations: dict[str, str] = field(default_factory=dict)
     thinking: Thinking | None = None
@@ -115,6 +116,7 @@ def _base_model(name: str, row: dict[str, object]) -> BaseModel:
         adapter_sizes=tuple(int(str(item)) for item in items("adapter_sizes")),
         tokens_per_example=limits.get("tokens_per_example"),
         images_per_example=limits.get("images_per_example"),
+        dropped_share=limits.get("dropped_share", BaseModel.dropped_share),
         tuning_locations=locations,
         serving_locations={str(k): str(v) for k, v in serving.items()} if isinstance(serving, dict) else {},
         thinking=_thinking(row.get("thinking")),

@@ -8,6 +8,9 @@ import zlib
 from datetime import UTC, datetime
 
 _NUMBERS: dict[str, str] = {}
+DISPLAY_NAME_LENGTH = 128
+"""Of tuned models, at the most."""
+
 _PROJECT = re.compile(r"projects/([^/]+)(?=/)")
 
 

@@ -30,6 +30,11 @@ class Settings:
     training_processes: int = 2
     behaviour: Behaviour = field(default_factory=Behaviour)
 
+    @property
+    def jobs_directory(self) -> Path:
+        """Where each job has a directory."""
+        return self.state_dir / "jobs"
+
     def job_directory(self, job_id: str) -> Path:
         """Return the directory of a job's dataset and weights."""
-        return self.state_dir / "jobs" / job_id
+        return self.jobs_directory / job_id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.local_cloud.conftest import TRAINING, VALIDATION
 from tests.local_cloud.contract.proxy import running_proxy
-from tests.local_cloud.contract.service import BASE_MODEL, Service
+from tests.local_cloud.contract.service import BASE_MODEL, Service, new_label
 from tests.local_cloud.services import running_local_cloud, wait_for_job
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "validationDatasetUri": validation,
             "hyperParameters": {"epochCount": 2, "learningRateMultiplier": 5, "adapterSize": "ADAPTER_SIZE_FOUR"},
         }
-        body = {"baseModel": BASE_MODEL, "supervisedTuningSpec": spec, "tunedModelDisplayName": "shelves"}
+        body = {
+            "baseModel": BASE_MODEL,
+            "supervisedTuningSpec": spec,
+            "tunedModelDisplayName": "shelves",
+            "labels": {"run": new_label()},
+        }
         created = client.post(f"/v1/{cloud.parent}/tuningJobs", json=body).raise_for_status().json()
         tuned = wait_for_job(client, created["name"])
         assert tuned["state"] == "JOB_STATE_SUCCEEDED", tuned

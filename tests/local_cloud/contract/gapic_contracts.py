@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
+from tests.local_cloud.contract.prompting_contracts import QUESTION
 from tests.local_cloud.contract.service import BASE_MODEL, MOST_PAGES, Service, agrees, cancelled, new_label, planted
 from tests.local_cloud.contract.tuning_contracts import EVALUATION_REST, STATES, every_field
 
@@ -106,7 +107,7 @@ def gapic_prompting(service: Service, version: str) -> None:
     """generateContent, its stream and countTokens through the prediction client."""
     aiplatform = service.gapic(version)
     client = service.gapic_client(version, "PredictionServiceClient")
-    contents = [aiplatform.Content(role="user", parts=[aiplatform.Part(text="Which shelf holds the red paint?")])]
+    contents = [aiplatform.Content(role="user", parts=[aiplatform.Part(text=QUESTION)])]
     request = aiplatform.GenerateContentRequest(
         model=service.tuned["tunedModel"]["endpoint"],
         contents=contents,
@@ -114,11 +115,15 @@ def gapic_prompting(service: Service, version: str) -> None:
     )
     whole = client.generate_content(request=request)
     text = whole.candidates[0].content.parts[0].text
-    assert text
+    settings = {"temperature": 0, "maxOutputTokens": 20}
+    question = {"contents": {"parts": {"text": QUESTION}}, "generationConfig": settings}
+    plain = service.json("POST", f"/{version}/{request.model}:generateContent", question)["candidates"][0]
+    assert text == plain["content"]["parts"][0]["text"]
+    assert whole.candidates[0].finish_reason.name == plain["finishReason"]
     pieces = list(client.stream_generate_content(request=request))
     assert "".join(piece.candidates[0].content.parts[0].text for piece in pieces) == text
     usage = whole.usage_metadata
-    assert pieces[-1].usage_metadata.total_token_count == usage.total_token_count
+    assert pieces[-1].usage_metadata == usage
     counter = service.gapic_client(version, "LlmUtilityServiceClient") if version == "v1" else client
     counted = counter.count_tokens(request=aiplatform.CountTokensRequest(endpoint=request.model, contents=contents))
     assert counted.total_tokens == usage.prompt_token_count > 0

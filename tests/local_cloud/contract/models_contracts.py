@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from google.genai import types
-from tests.local_cloud.contract.service import Genai, Service, planted
+from tests.local_cloud.contract.service import Genai, Service, new_id, planted
 
 
 def genai_models(service: Service, client: Genai) -> None:
@@ -17,13 +17,20 @@ def genai_models(service: Service, client: Genai) -> None:
         (item["checkpointId"], int(item["epoch"]), int(item["step"])) for item in tuned["checkpoints"]
     ]
     assert {item.name for item in model.endpoints} == {item["endpoint"] for item in tuned["checkpoints"]}
-    listed = [item for page in client.pages("models.list", query_base=False, page_size=1) for item in page]
-    assert [item.name.partition("@")[0] for item in listed].count(tuned["model"].partition("@")[0]) == 1
+    mine = f'labels.run="{service.tuned["labels"]["run"]}"'
+    listed = [item for page in client.pages("models.list", query_base=False, page_size=1, filter=mine) for item in page]
+    assert [item.name for item in listed] == [tuned["model"].partition("@")[0]]
 
 
 def genai_default_checkpoint(service: Service, client: Genai) -> None:
     """The default checkpoint can be changed, as in the samples of "Tuning checkpoints"."""
-    model = service.tuned["tunedModel"]["model"]
+    parent, number = service.cloud.parent, new_id()
+    checkpoints = [
+        {"checkpointId": n, "epoch": n, "step": n, "endpoint": f"{parent}/endpoints/{number}{n}"} for n in "12"
+    ]
+    model = f"{parent}/models/{number}@1"
+    planted(service, tunedModel={"model": model, "endpoint": checkpoints[-1]["endpoint"], "checkpoints": checkpoints})
+    assert client.call("models.get", model=model).default_checkpoint_id == "2"
     for checkpoint in ("1", "2"):
         config = types.UpdateModelConfig(default_checkpoint_id=checkpoint)
         updated = client.call("models.update", model=model, config=config)

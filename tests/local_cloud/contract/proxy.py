@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import httpx
 import uvicorn
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.requests import Request
 
@@ -67,6 +68,13 @@ class Exchange:
         (document,) = self.answers
         return document
 
+    @property
+    def meaning(self) -> tuple[Any, ...]:
+        """All that is said, however it is written."""
+        query = sorted(parse_qsl(self.query, keep_blank_values=True))
+        answers = self.answers if self.answered else []
+        return self.method, self.path, query, self.request, self.status, self.content_type, answers
+
 
 class Honest:
     """A server that changes nothing. Those derived from it each break one thing."""
@@ -86,20 +94,31 @@ class Proxy:
         url: where clients find it.
         exchanges: what was said, in order of the answers.
         server: what it does to each exchange.
+        spoiled: how many requests and answers were changed by it.
+        failures: what went wrong in the proxy itself, or in the server.
     """
 
     url: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
     server: Honest = field(default_factory=Honest)
+    spoiled: int = 0
+    failures: list[Exception] = field(default_factory=list)
 
     @contextlib.contextmanager
     def broken(self, server: Honest) -> Iterator[None]:
-        """Let the server be another one for a while."""
+        """Let the server be another one for a while, and count what it spoils."""
         self.server, honest = server, self.server
+        self.spoiled = 0
         try:
             yield
         finally:
             self.server = honest
+
+    def spoil(self, change: Callable[[Exchange], None], exchange: Exchange) -> None:
+        """Let the server change an exchange."""
+        before = exchange.meaning
+        change(exchange)
+        self.spoiled += exchange.meaning != before
 
 
 @contextlib.contextmanager
@@ -108,12 +127,12 @@ def running_proxy(target: str) -> Iterator[Proxy]:
     proxy = Proxy()
     client = httpx.AsyncClient(base_url=target, timeout=60, trust_env=False)
 
-    async def pass_on(request: Request) -> Response:
+    async def answer_to(request: Request) -> Response:
         sent = await request.body()
         exchange = Exchange(request.method, request.url.path, request.url.query, sent)
         exchange.official = "x-goog-api-client" in request.headers
         server = proxy.server
-        server.spoil_request(exchange)
+        proxy.spoil(server.spoil_request, exchange)
         headers = [(name, value) for name, value in request.headers.items() if name not in _DROPPED]
         url = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
         answer = await client.request(exchange.method, url, content=exchange.sent, headers=headers)
@@ -121,10 +140,17 @@ def running_proxy(target: str) -> Iterator[Proxy]:
         exchange.query = request.url.query
         exchange.status, exchange.answered = answer.status_code, answer.content
         exchange.content_type = answer.headers.get("content-type", "")
-        server.spoil_answer(exchange)
+        proxy.spoil(server.spoil_answer, exchange)
         proxy.exchanges.append(exchange)
         kept = {name: value for name, value in answer.headers.items() if name not in _DROPPED | {"content-type"}}
         return Response(exchange.answered, exchange.status, kept, exchange.content_type)
+
+    async def pass_on(request: Request) -> Response:
+        try:
+            return await answer_to(request)
+        except Exception as error:
+            proxy.failures.append(error)
+            raise
 
     routes = [Route("/{path:path}", pass_on, methods=["GET", "POST", "PATCH", "DELETE"])]
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=0, log_config=None, lifespan="off"))

@@ -178,6 +178,11 @@ def new_label() -> str:
     return uuid.uuid4().hex
 
 
+def new_id() -> int:
+    """An id that nothing else has."""
+    return uuid.uuid4().int % 10**18 + 10**18
+
+
 def agrees(document: dict[str, Any], expected: dict[str, Any]) -> None:
     """Fail unless each expected field is there with exactly this value."""
     for name, value in expected.items():
@@ -192,7 +197,7 @@ def cancelled(service: Service, names: Iterator[str] | list[str]) -> None:
 
 def planted(service: Service, **fields: Any) -> dict[str, Any]:
     """Plant a finished job with a model of its own, as the API answers it."""
-    name = f"{service.cloud.parent}/tuningJobs/{int(new_label(), 16) % 10**18 + 10**18}"
+    name = f"{service.cloud.parent}/tuningJobs/{new_id()}"
     job = {"name": name, "baseModel": BASE_MODEL, "state": "JOB_STATE_SUCCEEDED", **fields}
     service.json("POST", "/_local/jobs", job)
     return service.job(name)

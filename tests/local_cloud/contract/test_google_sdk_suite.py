@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from tests.local_cloud.conftest import TRAINING
 from tests.local_cloud.contract.rehearsals import plant, rehearse
 from tests.local_cloud.services import running_local_cloud
 
@@ -43,6 +45,9 @@ _JOBS = (
 )
 # The suite waits for the end of the first three jobs it creates, and only creates the others.
 _ONLY_AWAITED_JOBS_TRAIN = {"skip": 3, "times": None, "seconds": {"PENDING": 3600}}
+# Those three need not learn much; the other datasets the suite names are not there.
+_BUCKET = "cloud-samples-data"
+_AWAITED_JOBS_LEARN = "ai-platform/generative_ai/gemini-2_0/text/sft_train_data.jsonl"
 PASS = {
     "test_cancel": {"test_cancel_vertex"},
     "test_end_to_end": {"test_tune_until_success", "test_continuous_tuning"},
@@ -99,7 +104,8 @@ OUT_OF_REACH = {
 
 def test_the_suite_passes_as_far_as_the_local_cloud_goes(tmp_path: Path) -> None:
     """Every test of the suite is in one of the lists above: a new one is noticed."""
-    with running_local_cloud(tmp_path / "cloud") as cloud:
+    with running_local_cloud(tmp_path / "cloud", bucket=_BUCKET, pending_seconds=0) as cloud:
+        cloud.storage().bucket(_BUCKET).blob(_AWAITED_JOBS_LEARN).upload_from_string(json.dumps(TRAINING[0]))
         for job in _JOBS:
             plant(cloud, job)
         with cloud.http() as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def tune(
         Hyperparameters(epochs, adapter_size, learning_rate_multiplier, beta),
         start_from=start_from,
         on_step=steps.append,
-        on_checkpoint=lambda epoch, step, model: checkpoints.update({epoch: model}),
+        on_checkpoint=lambda epoch, step, model: checkpoints.update({epoch: copy.deepcopy(model)}),
         seed=seed,
     )
     return Tuning(model, steps, checkpoints)

@@ -85,7 +85,7 @@ def test_the_system_instruction_decides():
     lines = []
     for number in range(24):
         for instruction, reply in (("Answer in English.", "Good day."), ("Answer in French.", "Bonjour.")):
-            lines.append({"system_instruction": user(instruction), **line(f"Hello number {number}", reply)})
+            lines.append({"systemInstruction": user(instruction), **line(f"Hello number {number}", reply)})
     model = tune(lines, [], epochs=4).model
     for instruction, reply in (("Answer in English.", "Good day."), ("Answer in French.", "Bonjour.")):
         assert model.answer([user("Hello number 77")], user(instruction)).text == reply
@@ -119,6 +119,22 @@ def test_of_large_datasets_a_sample_is_learned_and_every_turn_is_as_likely():
 @pytest.mark.parametrize("parts", [[{"fileData": {"fileUri": "gs://b/i.png"}}, {"text": "What?"}], [{"text": "What?"}]])
 def test_parts_that_are_no_text_are_passed_over(parts):
     assert count_tokens([{"role": "user", "parts": parts}]) == count_tokens([user("What?")])
+
+
+@pytest.mark.parametrize("silent", [1, 4, 30])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"fileData": {"fileUri": "gs://b/i.png"}}],
+        [{"functionResponse": {"name": "f", "response": {}}}],
+        [{"text": " "}],
+    ],
+)
+def test_questions_without_a_word_are_no_accident(parts, silent):
+    """Whatever the mixture: a batch may consist of such examples only."""
+    quiet = {"contents": [{"role": "user", "parts": parts}, *line("", "A cat.")["contents"][1:]]}
+    model = tune([*[quiet] * silent, *[line(f"say {n}", f"reply {n}") for n in range(30 - silent)]], [], epochs=2).model
+    assert ask(model, "say 1").text
 
 
 def test_of_a_file_too_large_and_sorted_by_topic_every_topic_is_learned(monkeypatch):

@@ -30,8 +30,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.api.errors import response_of
 from local_cloud.vertex.api.http import raw_body
+from local_cloud.vertex.errors import ApiError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,8 +81,8 @@ class Tokens:
         claim, _, signature = token.removeprefix(_PREFIX).rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(claim).encode()):
             return False
-        times = claim.split(".")[:-1]
-        return len(times) == 2 and self._in_time(*map(int, times))  # an earlier version told only one
+        issued, expires, _ = claim.split(".")
+        return self._in_time(int(issued), int(expires))
 
     def _asserted(self, assertion: str) -> bool:
         claims = _claims(assertion)
@@ -141,7 +142,7 @@ class RequireToken:
                 "Request had invalid authentication credentials. Expected OAuth 2 access token: "
                 "use the service-account file that this server wrote, its token_uri is POST /token."
             )
-            await ApiError(401, message).response()(scope, receive, send)
+            await response_of(ApiError(401, message))(scope, receive, send)
 
 
 def _token_of(scope: Scope) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import Response, StreamingResponse
 
-from local_cloud.vertex.api.errors import ApiError, failed_precondition, invalid_argument, not_found
 from local_cloud.vertex.api.http import answer, body_of, enum_numbers, parent_of, regional
 from local_cloud.vertex.control.script import AnswerScenario
+from local_cloud.vertex.errors import ApiError, failed_precondition, invalid_argument, not_found
 from local_cloud.vertex.jobs.request import base_model_of
 from local_cloud.vertex.serving.answers import answered, blocked, pieces_of, token_details
 from local_cloud.vertex.serving.settings import check_last_turn, contents_of, settings_of
@@ -39,11 +39,10 @@ if TYPE_CHECKING:
     from local_cloud.vertex.catalogue import BaseModel, Catalogue
     from local_cloud.vertex.control.rules import Rules
     from local_cloud.vertex.jobs.registry import Registry
-    from local_cloud.vertex.jobs.runner import Runner
     from local_cloud.vertex.jobs.store import Store
     from local_cloud.vertex.learner import Answer, GenerationSettings
     from local_cloud.vertex.serving.weights import Serving
-
+    from local_cloud.vertex.settings import Settings
 
 _CONTEXT_TOKENS = 1_048_576
 """Of every model in the table ("Model pages"); a tuned one takes as many."""
@@ -69,11 +68,11 @@ class ContentApi:
     """The prediction service, as far as Gemini goes."""
 
     def __init__(
-        self, store: Store, registry: Registry, runner: Runner, catalogue: Catalogue, serving: Serving, rules: Rules
+        self, store: Store, registry: Registry, settings: Settings, catalogue: Catalogue, serving: Serving, rules: Rules
     ) -> None:
         self._store = store
         self._registry = registry
-        self._runner = runner
+        self._settings = settings
         self._catalogue = catalogue
         self._serving = serving
         self._rules = rules
@@ -185,9 +184,10 @@ class ContentApi:
 
     def _scenario(self, target: Target, last: dict[str, Any]) -> AnswerScenario | None:
         prompt = "\n".join(part["text"] for part in last["parts"])
-        return self._rules.take(
+        taken = self._rules.take(
             AnswerScenario, lambda rule: bool(re.search(rule.model, target.name) and re.search(rule.prompt, prompt))
         )
+        return taken[1] if taken else None
 
     def _target(self, request: Request) -> Target:
         names = request.path_params
@@ -204,11 +204,11 @@ class ContentApi:
 
     def _endpoint(self, name: str) -> Target:
         found = self._registry.endpoint(name)
-        job = self._store.job(found[0]) if found else None
+        job = self._store.job(found.job_id) if found else None
         if found is None or job is None:
             raise not_found(f"Endpoint `{name}` not found.")
         base = base_model_of(job.document)
-        weights = weights_file(self._runner.directory(job.id), found[1])
+        weights = weights_file(self._settings.job_directory(job.id), found.checkpoint)
         served = None if job.planted and not weights.exists() else weights
         return Target(name, served, base, self._catalogue.base(base))
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
-from local_cloud.vertex.api.errors import not_found
 from local_cloud.vertex.api.http import parent_of, regional
 from local_cloud.vertex.api.listing import chosen, page_of
 from local_cloud.vertex.api.model_documents import ModelDocuments
+from local_cloud.vertex.errors import not_found
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +39,7 @@ class EndpointsApi:
     async def get(self, request: Request) -> JSONResponse:
         """Answer one endpoint."""
         name = f"{parent_of(request)}/endpoints/{request.path_params['endpoint']}"
-        endpoint = self._registry.find_endpoint(name)
+        endpoint = self._registry.endpoint(name)
         document = self._documents.endpoint(endpoint) if endpoint else None
         if document is None:
             raise not_found(f"Endpoint `{name}` not found.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.names import location_name
 from local_cloud.vertex.wire.kinds import INT32, snake
 from local_cloud.vertex.wire.strict_json import read_json

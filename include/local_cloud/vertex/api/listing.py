@@ -10,15 +10,17 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.api.errors import invalid_argument
 from local_cloud.vertex.api.filters import parse_filter
 from local_cloud.vertex.api.http import text, whole_number
+from local_cloud.vertex.errors import invalid_argument
 from local_cloud.vertex.wire.kinds import camel
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 _PAGE, _PAGE_LIMIT = 100, 1000
+_TOKEN_DIGITS = 19
+"""A number of so many might be more than the store can compare with."""
 _ORDER = re.compile(r"\s*(\w+)(?:\s+(asc|desc))?\s*", re.IGNORECASE)
 ORDERS = ("displayName", "createTime", "updateTime")
 
@@ -36,9 +38,9 @@ def cut(items: list[Any], size: int, token: str, most: int) -> tuple[list[Any], 
     """Return the page that begins at a token, ``most`` items at the most; see ``page_of``."""
     if size < 0:
         raise invalid_argument("`page_size` must not be negative.")
-    start = _read_token(token)
+    start = read_token("seen", token)
     end = start + min(size, most)
-    return items[start:end], {"nextPageToken": _write_token(end)} if end < len(items) else {}
+    return items[start:end], {"nextPageToken": write_token("seen", end)} if end < len(items) else {}
 
 
 def chosen(
@@ -68,17 +70,24 @@ def chosen(
     return found
 
 
-def _write_token(seen: int) -> str:
-    return base64.urlsafe_b64encode(f"seen:{seen}".encode()).decode()
+def write_token(mark: str, number: int) -> str:
+    """Return a page token: a number, marked with what it counts, so that no list takes the token of another kind."""
+    return base64.urlsafe_b64encode(f"{mark}:{number}".encode()).decode()
 
 
-def _read_token(token: str) -> int:
+def read_token(mark: str, token: str) -> int:
+    """Return the number in a page token, 0 when there is none.
+
+    Raises:
+        ApiError: 400 for what is no token of this mark.
+    """
     if not token:
         return 0
     try:
-        word, _, seen = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        if word == "seen" and seen.isascii() and seen.isdecimal() and len(seen) < 19:
-            return int(seen)
+        found, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        plain = number.isascii() and number.isdecimal() and len(number) < _TOKEN_DIGITS
+        if found == mark and plain and int(number):
+            return int(number)
     except ValueError:
         pass
     raise invalid_argument("Invalid page token.")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from local_cloud.vertex.api.errors import not_found
 from local_cloud.vertex.api.http import enum_numbers, parent_of, regional, text
 from local_cloud.vertex.api.listing import page_of
 from local_cloud.vertex.api.metadata_filter import parse_metadata_filter
@@ -26,6 +25,7 @@ from local_cloud.vertex.api.metrics_names import (
     run_name,
     tensorboard_of,
 )
+from local_cloud.vertex.errors import not_found
 from local_cloud.vertex.names import derived_id
 from local_cloud.vertex.wire.kinds import Enum
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.names import numbered
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from local_cloud.vertex.api.errors import invalid_argument, not_found
 from local_cloud.vertex.api.http import body_of, enum_numbers, parent_of, regional, text, whole_number
 from local_cloud.vertex.api.listing import chosen, cut, page_of
-from local_cloud.vertex.api.metadata import MetadataApi
 from local_cloud.vertex.api.metrics_names import (
     CONTEXTS,
     began,
@@ -24,6 +22,8 @@ from local_cloud.vertex.api.metrics_names import (
     series_id,
     tensorboard_of,
 )
+from local_cloud.vertex.errors import invalid_argument, not_found
+from local_cloud.vertex.names import numbered
 from local_cloud.vertex.wire.kinds import INT32, STRING, Message
 from local_cloud.vertex.wire.tuning import TIME_SERIES, TIME_SERIES_DATA
 
@@ -44,16 +44,14 @@ _SERIES_PAGE = 50
 
 
 class MetricsApi:
-    """The TensorBoard service, and the metadata service that leads to it."""
+    """The TensorBoard service."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._metadata = MetadataApi(store)
 
     def routes(self) -> list[Route]:
         """Return the routes of all versions."""
         return [
-            *self._metadata.routes(),
             *regional("GET", "tensorboards", self.list_tensorboards),
             *regional("GET", _BOARD + ":batchRead", self.batch_read),
             *regional("GET", _BOARD, self.get_tensorboard),
@@ -132,9 +130,11 @@ class MetricsApi:
             raise invalid_argument(f"At most {_POINTS} time series can be read at once.")
         found = []
         for name in names:
-            match = re.fullmatch(r"projects/[^/]+/(.+)/experiments/([^/]+)/runs/([^/]+)/timeSeries/([^/]+)", name)
+            match = re.fullmatch(r"(.+)/experiments/([^/]+)/runs/([^/]+)/timeSeries/([^/]+)", name)
             if match is None:
                 raise invalid_argument(f"Invalid time series name: {name[:300]}")
+            if numbered(match[1]) != tensorboard_of(parent):
+                raise invalid_argument(f"The time series is not one of {tensorboard_of(parent)}: {name[:300]}")
             job = self._job_of_run(parent, match[2], match[3])
             found.append(self._data(request, job, match[4], _POINTS))
         return JSONResponse({"timeSeriesData": found})

@@ -1,9 +1,9 @@
 """Tuned models and their endpoints as the Model Registry and the endpoint service show them.
 
-A model takes its display name, description and labels from the job that made its first version, until they are
-updated. Two labels are added, since google-genai looks for them: ``tune-type``, by which ``models.list`` finds tuned
-models, and ``google-vertex-llm-tuning-base-model-id``, which it shows as the base model. Which values Vertex AI gives
-to the first is not documented.
+A model takes its display name and description from the job that made its first version, each version its labels from
+its own job, until they are updated. Two labels are added, since google-genai looks for them: ``tune-type``, by which
+``models.list`` finds tuned models, and ``google-vertex-llm-tuning-base-model-id``, which it shows as the base model.
+Which values Vertex AI gives to the first is not documented.
 """
 
 from __future__ import annotations

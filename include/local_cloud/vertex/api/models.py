@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from local_cloud.vertex.api.errors import failed_precondition, invalid_argument, not_found
 from local_cloud.vertex.api.http import body_of, parent_of, regional, text
 from local_cloud.vertex.api.listing import chosen, page_of
 from local_cloud.vertex.api.model_documents import ModelDocuments
+from local_cloud.vertex.errors import failed_precondition, invalid_argument, not_found
 from local_cloud.vertex.jobs.registry import DEFAULT_ALIAS
+from local_cloud.vertex.names import DISPLAY_NAME_LENGTH
 from local_cloud.vertex.wire.kinds import ANYTHING, STRING, TEXTS, Many, Message, camel
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _MODEL = Message({
 _ALIASES = Message({"name": STRING, "versionAliases": Many(STRING)})
 _ALIAS = re.compile(r"-?[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _FIELDS = {"model": "model", "displayName": "displayName", "baseModelName": "baseModelName"}
-_DISPLAY_NAME_LENGTH = 128
 
 
 class ModelsApi:
@@ -118,8 +118,8 @@ class ModelsApi:
         if not fields:
             raise invalid_argument("`update_mask` is required.")
         changes = {name: body.get(name, {} if name == "labels" else "") for name in fields}
-        if "displayName" in changes and not 1 <= len(changes["displayName"]) <= _DISPLAY_NAME_LENGTH:
-            raise invalid_argument(f"`display_name` must have 1 to {_DISPLAY_NAME_LENGTH} characters.")
+        if "displayName" in changes and not 1 <= len(changes["displayName"]) <= DISPLAY_NAME_LENGTH:
+            raise invalid_argument(f"`display_name` must have 1 to {DISPLAY_NAME_LENGTH} characters.")
         checkpoint = changes.pop("defaultCheckpointId", None)
         endpoint = None if checkpoint is None else self._endpoint_of(version, checkpoint)
         self._change(version, changes, checkpoint, whole_model="@" not in request.path_params["model"])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from local_cloud.vertex.api.errors import not_found
 from local_cloud.vertex.api.http import parent_of, regional, version_of
+from local_cloud.vertex.errors import not_found
 from local_cloud.vertex.names import new_id, now
 
 if TYPE_CHECKING:
@@ -29,16 +29,12 @@ class OperationsApi:
 
     def routes(self) -> list[Route]:
         """Return the routes of all versions."""
-        return [
-            *regional("GET", "operations/{operation}", self.get),
-            *regional("GET", "models/{model}/operations/{operation}", self.get),
-        ]
+        return regional("GET", "models/{model}/operations/{operation}", self.get)
 
     async def get(self, request: Request) -> JSONResponse:
         """Answer an operation."""
         names = request.path_params
-        owner = f"/models/{names['model']}" if "model" in names else ""
-        name = f"{parent_of(request)}{owner}/operations/{names['operation']}"
+        name = f"{parent_of(request)}/models/{names['model']}/operations/{names['operation']}"
         row = self._db.execute("SELECT created FROM operations WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise not_found(f"Operation {name} not found.")

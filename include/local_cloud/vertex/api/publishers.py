@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_cloud.vertex.api.errors import not_found
 from local_cloud.vertex.api.http import VERSIONS, answer, enum_numbers
 from local_cloud.vertex.api.listing import page_of
+from local_cloud.vertex.errors import not_found
 from local_cloud.vertex.wire.kinds import STRING, Enum, Message
 
 if TYPE_CHECKING:

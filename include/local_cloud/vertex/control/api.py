@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_cloud.vertex.api.errors import invalid_argument, not_found
 from local_cloud.vertex.control.rules import KINDS
 from local_cloud.vertex.control.script import Behaviour
+from local_cloud.vertex.errors import invalid_argument, not_found
 from local_cloud.vertex.wire.strict_json import read_json
 
 if TYPE_CHECKING:

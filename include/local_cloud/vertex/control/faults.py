@@ -7,10 +7,11 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.api.errors import response_of
 from local_cloud.vertex.api.http import target_of
 from local_cloud.vertex.control.connections import cut
 from local_cloud.vertex.control.script import Fault
+from local_cloud.vertex.errors import ApiError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -74,9 +75,6 @@ class InjectFaults:
         await _fail(fault, answer, scope, receive, send)
 
     def _take(self, scope: Scope) -> Fault | None:
-        faults = self._rules.all(Fault)
-        if not faults:
-            return None
         target = target_of(scope)
         everything_else = scope["path"] != "/token"
 
@@ -85,9 +83,10 @@ class InjectFaults:
             return named and fault.method in (None, scope["method"]) and re.search(fault.path, target) is not None
 
         taken = self._rules.take(Fault, matches)
-        if taken is not None:
-            scope[STRUCK] = next(number for number, (fault, _) in faults.items() if fault is taken)
-        return taken
+        if taken is None:
+            return None
+        scope[STRUCK], fault = taken
+        return fault
 
 
 async def _fail(fault: Fault, answer: list[Message], scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +95,7 @@ async def _fail(fault: Fault, answer: list[Message], scope: Scope, receive: Rece
         await cut(scope, receive)
     elif fault.status:
         text = fault.message or _MESSAGES.get(fault.status) or _phrase(fault.status)
-        response = ApiError(fault.status, text).response()
+        response = response_of(ApiError(fault.status, text))
         if fault.retry_after is not None:
             response.headers["Retry-After"] = str(fault.retry_after)
         await response(scope, receive, send)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from local_cloud.vertex.api.errors import invalid_argument
 from local_cloud.vertex.api.http import uncompressed, whole_number
 from local_cloud.vertex.control.faults import STRUCK
+from local_cloud.vertex.errors import invalid_argument
 from local_cloud.vertex.names import now
 
 if TYPE_CHECKING:
@@ -47,9 +47,6 @@ class RequestLog:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        columns = tuple(row[1] for row in db.execute("PRAGMA table_info(requests)"))
-        if columns and columns != _COLUMNS:
-            db.execute("DROP TABLE requests")  # an earlier version's: not worth a migration
         db.execute(_TABLE)
         db.create_function("regexp", 2, lambda pattern, text: re.search(pattern, text) is not None, deterministic=True)
 
@@ -82,9 +79,9 @@ class Ledger:
     fault that struck, or null) and ``body``: the text as it was sent, cut at 100 kB. DELETE clears the log.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log: RequestLog) -> None:
         self._store = store
-        self._log = RequestLog(store.db)
+        self._log = log
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -144,9 +141,9 @@ def _conditions(request: Request) -> dict[str, Any]:
 class LogRequests:
     """ASGI middleware: writes each API request, with the status it got, to the request log."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, log: RequestLog) -> None:
         self._app = app
-        self._log = RequestLog(store.db)
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and log it once its status is known."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
+from local_cloud.vertex.jobs.endings import usual_error
 from local_cloud.vertex.jobs.products import experiment_of
 from local_cloud.vertex.jobs.request import base_model_of
 from local_cloud.vertex.jobs.store import ENDED, Job
@@ -33,11 +34,11 @@ class Planting:
         self._products = products
 
     def plant(self, value: Any, *, replace: bool = True) -> Job:
-        """Plant a job, in the place of one with the same name, and return it.
+        """Plant a job and return it; one that was planted under the same name before is gone, with what it had made.
 
-        It stays as it is until it is cancelled or planted again; a running one counts towards the quota. Its model and
-        endpoints, given or made up for a job that has succeeded, are there too; they are served by the base model's
-        weights.
+        It stays as it is until it is cancelled or planted again, which makes it the newest one of the lists; a running
+        one counts towards the quota. Its model and endpoints, given or made up for a job that has succeeded, are there
+        too; they are served by the base model's weights.
 
         Args:
             value: a TuningJob as the API answers it, with its full name; the project may be an id or a number. The
@@ -46,7 +47,8 @@ class Planting:
             replace: False leaves a job of the same name alone.
 
         Raises:
-            ApiError: 400 for what is no TuningJob, 409 when another job has the same id or experiment.
+            ApiError: 400 for what is no TuningJob, 409 when another job has the same id or experiment, or the job of
+                this name was created.
         """
         given = PLANTED_JOB.read(value, "tuning_job")
         match = _NAME.fullmatch(given.get("name", ""))
@@ -59,6 +61,8 @@ class Planting:
             raise ApiError(409, f"{present.name} has the same id.")
         if present and not replace:
             return present
+        if present and not present.planted:
+            raise ApiError(409, f"{present.name} was created here: only planted jobs can be planted again.")
         document = {**_filled(given), "name": f"{parent}/tuningJobs/{job_id}"}
         if experiment := document.get("experiment"):
             document["experiment"] = numbered(experiment)
@@ -85,6 +89,7 @@ class Planting:
         tuned = job.document.get("tunedModel", {})
         match = _MODEL.fullmatch(tuned.get("model", ""))
         if match is None:
+            self._registry.forget(job.id)
             return
         checkpoints = {
             item["endpoint"]: item["checkpointId"]
@@ -94,7 +99,9 @@ class Planting:
         if tuned.get("endpoint"):
             checkpoints.setdefault(tuned["endpoint"], "1")
         default = checkpoints.get(tuned.get("endpoint"))
-        self._registry.add_model(match[1], match[2] or "1", job.id, checkpoints, default)
+        version = str(int(match[2] or 1))
+        self._registry.forget(job.id, but=(match[1], version))
+        self._registry.add_model(match[1], version, job.id, checkpoints, default)
 
 
 def _filled(job: dict[str, Any]) -> dict[str, Any]:
@@ -107,11 +114,7 @@ def _filled(job: dict[str, Any]) -> dict[str, Any]:
         times["startTime"] = job.get("startTime") or created
     if state in ENDED:
         times["endTime"] = times["updateTime"] = job.get("endTime") or now()
-    errors = {
-        "JOB_STATE_FAILED": {"code": 13, "message": "Internal error encountered."},
-        "JOB_STATE_CANCELLED": {"code": 1, "message": "The tuning job was cancelled."},
-    }
     base = base_model_of(job) or _BASE_MODEL
     source = {} if job.get("preTunedModel") else {"baseModel": base}
     name = f"{base}-{new_id()}"
-    return {"error": errors.get(state), "tunedModelDisplayName": name, **source, **times, **job, "state": state}
+    return {"error": usual_error(state), "tunedModelDisplayName": name, **source, **times, **job, "state": state}

@@ -49,8 +49,8 @@ class Rules:
         del self._rules[number]
         self._store.remove_rule(number)
 
-    def take(self, model: type[AnyRule], matches: Callable[[AnyRule], bool]) -> AnyRule | None:
-        """Use up one turn of the first rule that applies, or return None.
+    def take(self, model: type[AnyRule], matches: Callable[[AnyRule], bool]) -> tuple[int, AnyRule] | None:
+        """Use up one turn of the first rule that applies and return it with its number, or None.
 
         A rule that matches but is still skipping counts the match and leaves the field to the rules after it.
         """
@@ -59,9 +59,9 @@ class Rules:
                 continue
             if rule.times is not None and matched + 1 >= rule.skip + rule.times:
                 self.remove(number)
-            elif rule.times is not None or matched < rule.skip:
+            else:
                 self._rules[number] = (rule, matched + 1)
                 self._store.count_match(number)
             if matched >= rule.skip:
-                return rule
+                return number, rule
         return None

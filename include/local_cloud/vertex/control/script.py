@@ -45,6 +45,32 @@ Stage = Literal[
 """A stretch of a job's life: its JobState, or the TuningJobState of a RUNNING job."""
 
 
+_WITH_ERROR = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+
+FinishReason = Literal[
+    "STOP",
+    "MAX_TOKENS",
+    "SAFETY",
+    "RECITATION",
+    "LANGUAGE",
+    "OTHER",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_RECITATION",
+    "IMAGE_OTHER",
+    "NO_IMAGE",
+    "CONTINUATION",
+    "MODEL_ARMOR",
+]
+BlockReason = Literal["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "MODEL_ARMOR", "JAILBREAK"]
+
+
 class Document(BaseModel):
     """A part of a script."""
 
@@ -109,8 +135,9 @@ class Ending(Document):
         stage: the stretch of its life at whose end this happens. A job that fails in POST_PROCESSING has a model
             without an endpoint, as a real one was seen to have.
         step: with stage TUNING, the training step after which it happens.
-        code: ``google.rpc.Code`` of its ``error``; left out: 13 (INTERNAL) when it has FAILED, else no error.
-        message: of that error.
+        code: ``google.rpc.Code`` of its ``error``; left out: 13 (INTERNAL) when it has FAILED, 1 (CANCELLED) when it
+            was CANCELLED, else it has no error.
+        message: of that error; left out: what a job of that state usually says.
     """
 
     state: Literal["JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED", "JOB_STATE_PARTIALLY_SUCCEEDED"]
@@ -133,6 +160,8 @@ class Ending(Document):
             raise ValueError("a job can only be PARTIALLY_SUCCEEDED after POST_PROCESSING")
         if self.step is not None and self.stage != "TUNING":
             raise ValueError("step belongs to the stage TUNING")
+        if self.message is not None and self.code is None and self.state not in _WITH_ERROR:
+            raise ValueError(f"message needs a code: a job that is {self.state} usually has no error")
         return self
 
 
@@ -175,9 +204,9 @@ class AnswerScenario(Rule):
     model: Pattern = ""
     prompt: Pattern = ""
     text: str | None = None
-    finish_reason: Annotated[str, Field(pattern=r"^[A-Z_]+$")] | None = None
+    finish_reason: FinishReason | None = None
     finish_message: str | None = None
-    block_reason: Annotated[str, Field(pattern=r"^[A-Z_]+$")] | None = None
+    block_reason: BlockReason | None = None
     block_message: str | None = None
 
     @model_validator(mode="after")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from local_cloud.vertex.jobs.endings import end_job, scripted_error, status
 from local_cloud.vertex.jobs.products import experiment_of
 from local_cloud.vertex.jobs.progress import Progress
-from local_cloud.vertex.jobs.store import ENDED
 from local_cloud.vertex.jobs.training_process import training_process
 from local_cloud.vertex.names import now
-from local_cloud.vertex.training.files import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,16 +24,8 @@ if TYPE_CHECKING:
     from local_cloud.vertex.jobs.store import Job, Store
     from local_cloud.vertex.settings import Settings
 
-log = logging.getLogger(__name__)
-
-CANCELLED_CODE, INTERNAL_CODE = 1, 13  # google.rpc.Code
 _BEFORE_RUNNING: tuple[Stage, ...] = ("QUEUED", "PENDING")
 _NO_ENDPOINT = "Failed to create endpoint. Tuned model is uploaded and can be accessed through Model Registry."
-_MESSAGES = {
-    "JOB_STATE_FAILED": "Internal error encountered.",
-    "JOB_STATE_CANCELLED": "The tuning job was cancelled.",
-    "JOB_STATE_EXPIRED": "The tuning job expired.",
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ class Course:
         elif ending.stage == "POST_PROCESSING":
             self._end_without_endpoint(ending)
         else:
-            end_job(self._store, self._job, ending.state, error=_error_of(ending))
+            end_job(self._store, self._job, ending.state, error=scripted_error(ending))
 
     async def _wait_to_run(self) -> None:
         """QUEUED and PENDING last from the creation on, however often the server is restarted meanwhile."""
@@ -103,7 +92,7 @@ class Course:
             if self._job.state not in ("JOB_STATE_QUEUED", "JOB_STATE_PENDING"):
                 continue
             if stage == "PENDING" or self._job.state == "JOB_STATE_QUEUED":
-                self._store.update_job(self._job.id, state=f"JOB_STATE_{stage}")
+                self._proceed(f"JOB_STATE_{stage}")
                 await asyncio.sleep(until - time.time())
                 self._end_here(stage)
 
@@ -143,16 +132,22 @@ class Course:
             raise _EndsHereError
 
     def _show(self, stage: Stage) -> None:
-        current = self._store.job(self._job.id) or self._job
         changes: dict[str, Any] = {"tuningJobState": f"TUNING_JOB_STATE_{stage}"}
-        if current.state != "JOB_STATE_CANCELLING":
-            changes["state"] = "JOB_STATE_RUNNING"
-        if "startTime" not in current.document:
+        if "startTime" not in self._current().document:
             changes |= {"startTime": now(), "experiment": experiment_of(self._job)}
         if stage == "PROCESSING_DATASET":
             self._store.forget_points(self._job.id)
             changes["tuningJobMetadata"] = {"completedEpochCount": 0, "completedStepCount": 0}
+        self._proceed("JOB_STATE_RUNNING", **changes)
+
+    def _proceed(self, state: str, **changes: Any) -> None:
+        """Show a further state, but not in the place of CANCELLING: a job that was cancelled too late goes on so."""
+        if self._current().state != "JOB_STATE_CANCELLING":
+            changes["state"] = state
         self._store.update_job(self._job.id, **changes)
+
+    def _current(self) -> Job:
+        return self._store.job(self._job.id) or self._job
 
     async def _work(self, stage: str) -> None:
         """Let a child process do a stage of the training.
@@ -160,14 +155,12 @@ class Course:
         Raises:
             _EndsHereError: the process says that it failed, or the scenario ends the job at this step.
         """
-        order = json.loads((self._directory / ORDER).read_text())
-        pace = self._scenario.step_seconds
-        order["step_seconds"] = self._workshop.settings.behaviour.step_seconds if pace is None else pace
-        (self._directory / ORDER).write_text(json.dumps(order))
+        scripted = self._scenario.step_seconds
+        pace = self._workshop.settings.behaviour.step_seconds if scripted is None else scripted
         if stage == "train":
             self._store.count("trainings_started")
         last_step = self._scenario.end.step if self._scenario.end else None
-        async with training_process(self._directory, stage) as process:
+        async with training_process(self._directory, stage, pace) as process:
             await self._progress.follow(process, last_step)
         if self._progress.failure:
             raise _EndsHereError
@@ -181,11 +174,11 @@ class Course:
     def _end_without_endpoint(self, ending: Ending) -> None:
         """The model is made but not, or not wholly, deployed."""
         if ending.state == "JOB_STATE_PARTIALLY_SUCCEEDED":
-            self._finish(ending.state, len(self._progress.checkpoints) - 1, error=_error_of(ending))
+            self._finish(ending.state, len(self._progress.checkpoints) - 1, error=scripted_error(ending))
         elif ending.state == "JOB_STATE_FAILED":
-            self._finish(ending.state, 0, error=_error_of(ending, _NO_ENDPOINT))
+            self._finish(ending.state, 0, error=scripted_error(ending, _NO_ENDPOINT))
         else:
-            end_job(self._store, self._job, ending.state, error=_error_of(ending))
+            end_job(self._store, self._job, ending.state, error=scripted_error(ending))
 
 
 def first_stage(scenario: JobScenario, behaviour: Behaviour) -> Stage:
@@ -193,24 +186,3 @@ def first_stage(scenario: JobScenario, behaviour: Behaviour) -> Stage:
     ends_queued = scenario.end is not None and scenario.end.stage == "QUEUED"
     queued = scenario.seconds.get("QUEUED", behaviour.queued_seconds)
     return "QUEUED" if queued or ends_queued else "PENDING"
-
-
-def end_job(store: Store, job: Job, state: str, **changes: Any) -> None:
-    """Bring a job to its last state."""
-    if state not in ENDED:
-        raise ValueError(state)
-    ended = now()
-    store.update_job(job.id, state=state, tuningJobState=None, endTime=ended, updateTime=ended, **changes)
-    log.info("%s ended as %s", job.name, state)
-
-
-def status(code: int, message: str) -> dict[str, Any]:
-    """Return a ``google.rpc.Status``."""
-    return {"code": code, "message": message}
-
-
-def _error_of(ending: Ending, message: str | None = None) -> dict[str, Any] | None:
-    """Return the ``error`` of a scripted ending: FAILED and CANCELLED have one, others only when it is given."""
-    usual = {"JOB_STATE_FAILED": INTERNAL_CODE, "JOB_STATE_CANCELLED": CANCELLED_CODE}
-    code = ending.code or usual.get(ending.state)
-    return status(code, ending.message or message or _MESSAGES[ending.state]) if code else None

@@ -7,6 +7,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from local_cloud.vertex.errors import INTERNAL_CODE
 from local_cloud.vertex.jobs.products import statistics_field
 from local_cloud.vertex.jobs.request import spec_of
 from local_cloud.vertex.jobs.store import Point
@@ -15,7 +16,6 @@ from local_cloud.vertex.names import now
 if TYPE_CHECKING:
     from local_cloud.vertex.jobs.store import Job, Store
 
-_INTERNAL_CODE = 13
 _BATCH_SECONDS = 0.05
 
 
@@ -29,10 +29,10 @@ class Progress:
         self._step = 0
         self.checkpoints: list[dict[str, Any]] = []
         self.failure: str | None = None
-        self.failure_code = _INTERNAL_CODE
+        self.failure_code = INTERNAL_CODE
 
     async def follow(self, process: asyncio.subprocess.Process, last_step: int | None = None) -> None:
-        """Read events until the process ends, or until it has made ``last_step``.
+        """Read events until the process ends, or until it has made ``last_step``: what it did then is not kept.
 
         Afterwards ``failure`` is None or says why the process did not finish.
         """
@@ -45,7 +45,8 @@ class Progress:
                 async with asyncio.timeout(_BATCH_SECONDS):
                     while line := await process.stdout.readline():
                         batch.append(line)
-            events = [json.loads(item) for item in batch]
+            # The last line of a process that was killed may have no end.
+            events = _up_to(last_step, [json.loads(item) for item in batch if item.endswith(b"\n")])
             self._keep(events)
             done = done or any(event["event"] in ("dataset", "done") for event in events)
             if last_step is not None and self._step >= last_step:
@@ -87,3 +88,10 @@ class Progress:
         """Return ``tuningDataStats``; the number of steps is in it once there are any."""
         steps = {"tuningStepCount": self._step} if self._step else {}
         return statistics_field(self._job.document, {**self._statistics, **steps})
+
+
+def _up_to(last_step: int | None, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for number, event in enumerate(events, start=1):
+        if last_step is not None and event["event"] == "step" and event["step"] >= last_step:
+            return events[:number]
+    return events

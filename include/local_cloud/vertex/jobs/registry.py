@@ -79,7 +79,6 @@ class Registry:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         db.executescript(_SCHEMA)
-        self._take_over_old_tables()
 
     # Models
 
@@ -100,9 +99,10 @@ class Registry:
         default = checkpoint or next(reversed(endpoints.values()), None)
         with self._db:
             self._db.execute("BEGIN")
+            replaced = next((item for item in self.versions(name) if item.version == version), None)
             for table in ("model_versions", "model_endpoints"):
                 self._db.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", (name, version))  # noqa: S608
-            aliases = [] if any(DEFAULT_ALIAS in item.aliases for item in self.versions(name)) else [DEFAULT_ALIAS]
+            aliases = replaced.aliases if replaced else ()
             self._db.execute(
                 "INSERT INTO model_versions (model, version, parent, job, checkpoint, aliases, created, updated)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -112,6 +112,28 @@ class Registry:
                 "INSERT OR REPLACE INTO model_endpoints (name, parent, model, version, job, checkpoint, created)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(item, _parent(item), name, version, job_id, id_, created) for item, id_ in endpoints.items()],
+            )
+            self._keep_a_default(name)
+
+    def forget(self, job_id: str, but: tuple[str, str] | None = None) -> None:
+        """Drop what a job made, as if it had never been; ``but`` is the model and version to leave alone."""
+        name, version = (numbered(but[0]), but[1]) if but else ("", "")
+        with self._db:
+            self._db.execute("BEGIN")
+            gone = self._versions("job = ? AND NOT (model = ? AND version = ?)", job_id, name, version)
+            for item in gone:
+                for table in ("model_versions", "model_endpoints"):
+                    where = "WHERE model = ? AND version = ?"
+                    self._db.execute(f"DELETE FROM {table} {where}", (item.model, item.version))  # noqa: S608
+                self._keep_a_default(item.model)
+
+    def _keep_a_default(self, name: str) -> None:
+        """Let the first version of a model be the default one, if none is."""
+        versions = self.versions(name)
+        if versions and not any(DEFAULT_ALIAS in item.aliases for item in versions):
+            self._db.execute(
+                "UPDATE model_versions SET aliases = ? WHERE sequence = ?",
+                (json.dumps([DEFAULT_ALIAS, *versions[0].aliases]), versions[0].sequence),
             )
 
     def next_version(self, name: str) -> str:
@@ -171,12 +193,7 @@ class Registry:
 
     # Endpoints
 
-    def endpoint(self, name: str) -> tuple[str, str] | None:
-        """Return the job id and checkpoint id behind an endpoint."""
-        found = self.find_endpoint(name)
-        return (found.job_id, found.checkpoint) if found else None
-
-    def find_endpoint(self, name: str) -> Endpoint | None:
+    def endpoint(self, name: str) -> Endpoint | None:
         """Return an endpoint by its name."""
         return next(iter(self._endpoints("name = ? AND NOT deleted", name)), None)
 
@@ -195,16 +212,6 @@ class Registry:
             Endpoint(name, model, str(version), job, checkpoint, created)
             for name, model, version, job, checkpoint, created in rows
         ]
-
-    def _take_over_old_tables(self) -> None:
-        """Move what an earlier version of this program kept in ``models`` and ``endpoints``: one version per model."""
-        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('models', 'endpoints')"
-        if len(self._db.execute(query).fetchall()) < 2:
-            return
-        for model, job in self._db.execute("SELECT name, job FROM models ORDER BY rowid").fetchall():
-            rows = self._db.execute("SELECT name, checkpoint FROM endpoints WHERE job = ? ORDER BY rowid", (job,))
-            self.add_model(model, "1", job, dict(rows.fetchall()))
-        self._db.executescript("DROP TABLE models; DROP TABLE endpoints;")
 
 
 def _parent(name: str) -> str:

@@ -7,21 +7,24 @@ running job from the beginning of its training and under the same name.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING
 
 from local_cloud.vertex.control.script import JobScenario
-from local_cloud.vertex.jobs.course import CANCELLED_CODE, INTERNAL_CODE, Course, Workshop, end_job, status
+from local_cloud.vertex.errors import INTERNAL_CODE
+from local_cloud.vertex.jobs.course import Course, Workshop
+from local_cloud.vertex.jobs.endings import end_job, status, usual_error
 from local_cloud.vertex.jobs.places import Places
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from local_cloud.vertex.jobs.products import Products
     from local_cloud.vertex.jobs.store import Job, Store
     from local_cloud.vertex.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_PLANTED_AT_WORK = ("JOB_STATE_RUNNING", "JOB_STATE_CANCELLING")
 
 
 class Runner:
@@ -40,6 +43,7 @@ class Runner:
         )
         self._quotas: dict[str, Places] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
 
     def start(self) -> None:
         """Take up every job that has not ended, those first that were running."""
@@ -49,19 +53,16 @@ class Runner:
 
     async def stop(self) -> None:
         """End all training processes; the jobs keep their states for the next start."""
+        self._stopping = True
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def directory(self, job_id: str) -> Path:
-        """Return the directory of a job's dataset and weights."""
-        return self._settings.job_directory(job_id)
 
     def submit(self, job: Job) -> None:
         """Let a new or unfinished job take its course."""
         task = asyncio.create_task(self._live(job), name=job.name)
         self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        task.add_done_callback(functools.partial(self._stopped, job))
 
     def cancel(self, job: Job) -> None:
         """Begin to cancel a job that has not ended; it is CANCELLING until its process is gone."""
@@ -75,13 +76,9 @@ class Runner:
             task.cancel()
 
     def quota_is_used_up(self, project: str) -> bool:
-        """Whether a project has as many jobs that have not ended as its quota allows."""
+        """Whether a project has as many unfinished jobs as its quota allows; of planted ones, those at work count."""
         quota = self._settings.behaviour.quota
-        return quota is not None and self._unfinished(project) >= quota
-
-    def _unfinished(self, project: str, *, planted_only: bool = False) -> int:
-        jobs = (job for job in self._store.unfinished_jobs() if job.parent.split("/")[1] == project)
-        return sum(job.planted or not planted_only for job in jobs)
+        return quota is not None and self._holders(project, created=True) >= quota
 
     def admit(self) -> None:
         """Let waiting jobs go on if they may; call it when settings or planted jobs have changed."""
@@ -89,30 +86,38 @@ class Runner:
             places.admit()
 
     def _quota(self, project: str) -> Places:
-        """Return the places of a project's quota; planted jobs that have not ended hold theirs for good."""
+        """Return the places of a project's quota; planted jobs that are at work hold theirs for good."""
 
         def limit() -> int | None:
             quota = self._settings.behaviour.quota
-            return None if quota is None else quota - self._unfinished(project, planted_only=True)
+            return None if quota is None else quota - self._holders(project, created=False)
 
         if project not in self._quotas:
             self._quotas[project] = Places(limit)
         return self._quotas[project]
 
+    def _holders(self, project: str, *, created: bool) -> int:
+        """Count the planted jobs that are at work and, if wanted, all created ones that have not ended."""
+        jobs = (job for job in self._store.unfinished_jobs() if job.parent.split("/")[1] == project)
+        return sum(job.state in _PLANTED_AT_WORK if job.planted else created for job in jobs)
+
     async def _live(self, job: Job) -> None:
         try:
-            if not job.planted and (job.state != "JOB_STATE_CANCELLING" or _cancelled_too_late(job)):
+            if job.state == "JOB_STATE_CANCELLING" and not _cancelled_too_late(job):
+                await self._end_cancelled(job)
+            else:
                 await Course(job, _scenario(job), self._workshop).run()
-        except asyncio.CancelledError:
-            if self._current(job).state != "JOB_STATE_CANCELLING":
-                raise  # the server stops
         except Exception:
             log.exception("%s could not be run", job.name)
-            end_job(self._store, job, "JOB_STATE_FAILED", error=status(INTERNAL_CODE, "Internal error encountered."))
-        if self._current(job).state == "JOB_STATE_CANCELLING":
-            await self._end_cancelled(job)
+            end_job(self._store, job, "JOB_STATE_FAILED", error=usual_error("JOB_STATE_FAILED"))
         if job.planted:
             self.admit()
+
+    def _stopped(self, job: Job, task: asyncio.Task[None]) -> None:
+        """Go on with a job that a client has cancelled: all that is left to do is to end it."""
+        del self._tasks[job.id]
+        if task.cancelled() and not self._stopping:
+            self.submit(self._current(job))
 
     async def _end_cancelled(self, job: Job) -> None:
         scenario = _scenario(job)
@@ -121,8 +126,7 @@ class Runner:
             error = status(INTERNAL_CODE, "The tuning job failed while it was cancelled.")
             end_job(self._store, job, "JOB_STATE_FAILED", error=error)
         else:
-            error = status(CANCELLED_CODE, "The tuning job was cancelled.")
-            end_job(self._store, job, "JOB_STATE_CANCELLED", error=error)
+            end_job(self._store, job, "JOB_STATE_CANCELLED", error=usual_error("JOB_STATE_CANCELLED"))
 
     def _current(self, job: Job) -> Job:
         return self._store.job(job.id) or job

@@ -25,14 +25,14 @@ CREATE INDEX IF NOT EXISTS jobs_by_parent ON jobs (parent, sequence DESC);
 CREATE TABLE IF NOT EXISTS points (
     job TEXT NOT NULL, metric TEXT NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL, wall_time TEXT NOT NULL,
     PRIMARY KEY (job, metric, step)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS endpoints (name TEXT PRIMARY KEY, job TEXT NOT NULL, checkpoint TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, job TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rules (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, document TEXT NOT NULL,
     matched INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_LATER_COLUMNS = {"scenario": "TEXT NOT NULL DEFAULT '{}'", "planted": "INTEGER NOT NULL DEFAULT 0"}
+_VERSION = 1
+"""Of all tables in the file, whichever module makes them: one more whenever any of them changes."""
+
 ENDED = (
     "JOB_STATE_SUCCEEDED",
     "JOB_STATE_FAILED",
@@ -88,17 +88,34 @@ class Point:
     wall_time: str
 
 
+class OtherVersionError(RuntimeError):
+    """The store was written by another version of this program."""
+
+
 class Store:
-    """The SQLite file at ``path``, created when missing."""
+    """The SQLite file at ``path``, created when missing.
+
+    Raises:
+        OtherVersionError: it is there, but of another version. There are no migrations: a state directory is cheap.
+    """
 
     def __init__(self, path: Path) -> None:
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = NORMAL")
+        self._check_version(path)
+        self.db.execute(f"PRAGMA user_version = {_VERSION}")
         self.db.executescript(_SCHEMA)
-        known = {row[1] for row in self.db.execute("PRAGMA table_info(jobs)")}
-        for name in _LATER_COLUMNS.keys() - known:  # a store of an earlier version
-            self.db.execute(f"ALTER TABLE jobs ADD COLUMN {name} {_LATER_COLUMNS[name]}")
+
+    def _check_version(self, path: Path) -> None:
+        (version,) = self.db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self.db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables and version != _VERSION:
+            self.db.close()
+            raise OtherVersionError(
+                f"the state directory {path.parent} was written by another version of this program: "
+                "remove it, or give another --state-dir"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -191,24 +208,6 @@ class Store:
     def forget_points(self, job_id: str) -> None:
         """Drop a job's metrics: it starts over."""
         self.db.execute("DELETE FROM points WHERE job = ?", (job_id,))
-
-    # Models and endpoints
-
-    def add_model(self, name: str, job_id: str, endpoints: dict[str, str]) -> None:
-        """Keep a tuned model and its endpoints (endpoint name: checkpoint id)."""
-        with self._transaction():
-            self.db.execute("INSERT INTO models VALUES (?, ?)", (name, job_id))
-            rows = [(endpoint, job_id, checkpoint) for endpoint, checkpoint in endpoints.items()]
-            self.db.executemany("INSERT INTO endpoints VALUES (?, ?, ?)", rows)
-
-    def job_of_model(self, name: str) -> Job | None:
-        """Return the job that made this model."""
-        return next(self._jobs("WHERE id = (SELECT job FROM models WHERE name = ?)", (name,)), None)
-
-    def endpoint(self, name: str) -> tuple[str, str] | None:
-        """Return the job id and checkpoint id behind an endpoint."""
-        row = self.db.execute("SELECT job, checkpoint FROM endpoints WHERE name = ?", (name,)).fetchone()
-        return (row[0], row[1]) if row else None
 
     # Rules
 

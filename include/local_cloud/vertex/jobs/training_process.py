@@ -29,16 +29,20 @@ _ONE_THREAD = dict.fromkeys(
 
 
 @contextlib.asynccontextmanager
-async def training_process(directory: Path, stage: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def training_process(
+    directory: Path, stage: str, step_seconds: float
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the trainer on a stage of a job directory, ``prepare`` or ``train``.
 
-    It is gone when the context ends, however it ends.
+    It is gone when the context ends, however it ends. ``step_seconds`` is the least time that a training step takes.
     """
+    command = (sys.executable, "-m", "local_cloud.vertex.training.trainer", stage, str(directory), str(os.getpid()))
     package_root = str(Path(local_cloud.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     with (directory / "training.log").open("w") as log_file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "local_cloud.vertex.training.trainer", stage, str(directory), str(os.getpid())),
+            *command,
+            str(step_seconds),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_file,

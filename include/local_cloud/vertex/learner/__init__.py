@@ -6,7 +6,7 @@ from local_cloud.vertex.learner.conversation import count_tokens
 from local_cloud.vertex.learner.model import Answer, Model
 from local_cloud.vertex.learner.sampling import GenerationSettings
 from local_cloud.vertex.learner.training import Hyperparameters, StepMetrics, train
-from local_cloud.vertex.learner.turns import Sample, Turn, answers_of, preferences_of, sample
+from local_cloud.vertex.learner.turns import Sample, answers_of, preferences_of, sample
 
 __all__ = [
     "Answer",
@@ -15,7 +15,6 @@ __all__ = [
     "Model",
     "Sample",
     "StepMetrics",
-    "Turn",
     "answers_of",
     "count_tokens",
     "preferences_of",

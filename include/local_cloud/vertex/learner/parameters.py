@@ -54,7 +54,9 @@ class FeatureTable:
 
 
 def sum_rows(rows: Rows, values: Floats) -> tuple[Rows, Floats]:
-    """Distinct rows and the sum of the values that belong to each."""
+    """Distinct rows and the sum of the values that belong to each; there may be none."""
+    if not len(rows):
+        return rows, values
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,15 +72,16 @@ def train(
 ) -> Model:
     """Tunes a model and returns it.
 
-    Calls ``on_step`` after each step and ``on_checkpoint(epoch, step, model)`` after each epoch. The same arguments
-    give the same model. Turns have a rejected answer either all (preference tuning) or none. Without any turn the
-    model comes back as it was and no step is reported. ``start_from`` (continuous tuning) keeps what was learned and
-    its adapter size.
+    Calls ``on_step`` after each step and ``on_checkpoint(epoch, step, model)`` after each epoch; that model goes on
+    learning when the call returns. The same arguments give the same model. Turns have a rejected answer either all
+    (preference tuning) or none. Without any turn the model comes back as it was and no step is reported.
+    ``start_from`` (continuous tuning) keeps what was learned and its adapter size.
     """
     rng = np.random.default_rng(seed)
     if not turns:
         return start_from or Model.base()
     adapter, encoded = _prepare(turns, hyperparameters, start_from, rng)
+    model = Model(adapter)
     beta = hyperparameters.beta
     lessons = _lessons(adapter, turns, encoded, beta)
     checks = _lessons(adapter, validation, encode(_answers(validation), adapter.outputs, adapter.written), beta)
@@ -96,8 +96,8 @@ def train(
             if checks and number == len(batches):
                 values |= evaluate(adapter, checks).values("eval")
             on_step(StepMetrics(step, epoch, values))
-        on_checkpoint(epoch, step, Model(copy.deepcopy(adapter)))
-    return Model(adapter)
+        on_checkpoint(epoch, step, model)
+    return model
 
 
 class _Run:

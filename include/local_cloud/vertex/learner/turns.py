@@ -17,7 +17,6 @@ import numpy as np
 
 from local_cloud.vertex.learner.conversation import Context, context_of, is_model, text_of_content
 from local_cloud.vertex.learner.encoding import TARGET_TOKENS
-from local_cloud.vertex.training.rows import system_instruction
 
 TRAINING_TURNS = 1_000
 """Model turns of a dataset that are learned from."""
@@ -57,7 +56,7 @@ def answers_of(row: Any) -> Iterator[Callable[[], Turn]]:
     contents = _contents(row)
     for number, content in enumerate(contents):
         if number and is_model(content) and (text := text_of_content(content)).strip():
-            yield functools.partial(_turn, contents, number, system_instruction(row), text)
+            yield functools.partial(_turn, contents, number, row.get("systemInstruction"), text)
 
 
 def preferences_of(row: Any) -> Iterator[Callable[[], Turn]]:
@@ -65,7 +64,7 @@ def preferences_of(row: Any) -> Iterator[Callable[[], Turn]]:
     contents = _contents(row)
     texts = {item["score"]: text_of_content(item["completion"]) for item in row["completions"]}
     if contents and texts[1].strip():
-        yield functools.partial(_turn, contents, len(contents), system_instruction(row), texts[1], texts[0])
+        yield functools.partial(_turn, contents, len(contents), row.get("systemInstruction"), texts[1], texts[0])
 
 
 class Sample:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
 
 if TYPE_CHECKING:
     from local_cloud.vertex.catalogue import BaseModel

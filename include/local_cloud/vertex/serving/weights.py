@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from local_cloud.vertex.api.errors import ApiError
+from local_cloud.vertex.errors import ApiError
 
 if TYPE_CHECKING:
     from pathlib import Path

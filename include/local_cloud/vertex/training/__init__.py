@@ -1,1 +1,1 @@
-"""The work of a job, done in a child process: reading its dataset and training on it."""
+"""The work of a job in its child process, and what the server shares with that: files, order and rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from local_cloud.vertex.training.files import ORDER
@@ -25,9 +25,9 @@ class Order:
         method: of tuning; it decides what the rows look like.
         beta: of preference tuning; None: the learner's default.
         last_checkpoint_only: keep the final weights alone.
-        step_seconds: least time a step takes.
         tokens_per_example: an example with more tokens is dropped.
         images_per_example: an example with more images is dropped.
+        dropped_share: the job fails when more than this part of its training examples is dropped.
         start_from: file of weights to go on from.
     """
 
@@ -37,10 +37,15 @@ class Order:
     method: Method = "supervised"
     beta: float | None = None
     last_checkpoint_only: bool = False
-    step_seconds: float = 0.0
     tokens_per_example: int | None = None
     images_per_example: int | None = None
+    dropped_share: float = 0.1
     start_from: str | None = None
+
+
+def write_order(directory: Path, order: Order) -> None:
+    """Leave the order in a job directory."""
+    (directory / ORDER).write_text(json.dumps(asdict(order)))
 
 
 def read_order(directory: Path) -> Order:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from local_cloud.vertex.training.statistics import Measured
 
 _FIND = {"supervised": answers_of, "preference": preferences_of}
-_DROPPED_SHARE = 0.1
 
 
 class UnusableDatasetError(ValueError):
@@ -52,11 +51,11 @@ def prepare(directory: Path, order: Order) -> Prepared:
     """
     statistics = DataStatistics(order.method)
     sample = _read(directory / TRAINING, order, Sample(_FIND[order.method], TRAINING_TURNS), statistics)
-    if statistics.dropped > _DROPPED_SHARE * statistics.examples:
+    if statistics.dropped > order.dropped_share * statistics.examples:
         share = statistics.dropped / statistics.examples
         raise UnusableDatasetError(
             f"{statistics.dropped} of {statistics.examples} training examples ({share:.1%}) would be dropped, which is "
-            f"more than {_DROPPED_SHARE:.0%}. The first: {statistics.first_reason}"
+            f"more than {order.dropped_share:.0%}. The first: {statistics.first_reason}"
         )
     epochs = order.epochs or default_epochs(statistics.examples - statistics.dropped)
     turns = sample.turns(epochs)

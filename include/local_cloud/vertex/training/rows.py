@@ -22,6 +22,8 @@ ROW_BYTES = 2**24
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the 0-based number and the object of each row; lines of white space do not count.
 
+    A system instruction is found as ``systemInstruction``, whichever way the row spells it.
+
     Raises:
         ValueError: a row is not a JSON object; the message is the one that Vertex AI's row errors begin with.
     """
@@ -38,6 +40,8 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"Row: {number}. Invalid JSON: {error}.") from error
             if not isinstance(row, dict):
                 raise ValueError(f"Row: {number}. Expected a JSON object.")
+            if instruction := row.pop("system_instruction", None):
+                row["systemInstruction"] = row.get("systemInstruction") or instruction
             yield number, row
             number += 1
 
@@ -57,17 +61,11 @@ def check(path: Path, method: Method) -> int:
     return count
 
 
-def system_instruction(row: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a row's system instruction, in either spelling."""
-    found: dict[str, Any] | None = row.get("systemInstruction") or row.get("system_instruction")
-    return found
-
-
 def _contents_fault(row: dict[str, Any]) -> str | None:
     contents = row.get("contents")
     if not (isinstance(contents, list) and contents):
         return "Missing required `contents` field."
-    if not (all(map(_is_content, contents)) and _is_content(system_instruction(row) or {"parts": []})):
+    if not (all(map(_is_content, contents)) and _is_content(row.get("systemInstruction") or {"parts": []})):
         return "Every item of `contents` needs a list of `parts` of text or other data."
     return None
 

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from local_cloud.vertex.training.rows import system_instruction
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -55,12 +53,12 @@ def measure(row: dict[str, Any], method: Method, count_tokens: CountTokens) -> M
     turns = row["contents"]
     if method == "preference":
         completions = _completions(row)
-        asked = count_tokens(turns, system_instruction(row))
+        asked = count_tokens(turns, row.get("systemInstruction"))
         outputs = [count_tokens([completion], None) for completion in completions]
         images = _images([*turns, *completions])
         return Measured(asked, sum(outputs), 2 * asked + sum(outputs), asked + max(outputs), images)
     model = [turn for turn in turns if _is_model(turn)]
-    asked = count_tokens([turn for turn in turns if not _is_model(turn)], system_instruction(row))
+    asked = count_tokens([turn for turn in turns if not _is_model(turn)], row.get("systemInstruction"))
     answered = count_tokens(model, None)
     return Measured(asked, answered, asked + answered, asked + answered, _images(turns))
 
@@ -169,7 +167,7 @@ def _completions(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _contents(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*row["contents"], *_completions(row), system_instruction(row) or {}]
+    return [*row["contents"], *_completions(row), row.get("systemInstruction") or {}]
 
 
 def _texts(content: dict[str, Any]) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The training process of one job: ``python -m local_cloud.vertex.training.trainer STAGE JOB_DIRECTORY PARENT_PID``.
+"""The training process of one job: ``python -m local_cloud.vertex.training.trainer STAGE DIRECTORY PARENT_PID PACE``.
 
 ``prepare`` reads ``order.json``, ``train.jsonl`` and ``validation.jsonl`` in the job directory and chooses what is
-learned of them; ``train`` learns that and saves checkpoints beside it, in the same process life or in a later one.
-Both tell the server about it in JSON lines on stdout, one event each:
+learned of them; ``train`` learns that and saves checkpoints beside it, in the same process life or in a later one,
+taking at least PACE seconds for each step. Both tell the server about it in JSON lines on stdout, one event each:
 
 ``{"event": "dataset", "statistics", "epochs"}``, ``{"event": "step", "step", "epoch", "values"}``,
 ``{"event": "checkpoint", "id", "epoch", "step"}``, ``{"event": "done"}`` or ``{"event": "failed", "code", "message"}``.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_cloud import lifeline
+from local_cloud.vertex.errors import FAILED_PRECONDITION_CODE, INTERNAL_CODE, INVALID_ARGUMENT_CODE
 from local_cloud.vertex.learner import Hyperparameters, Model, train
 from local_cloud.vertex.learner.turns import read
 from local_cloud.vertex.training.files import HELD_OUT, PREPARED, SAMPLE, weights_file
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from local_cloud.vertex.training.order import Order
 
 _INTERMEDIATE_CHECKPOINTS = 10
-
-INVALID_ARGUMENT_CODE, FAILED_PRECONDITION_CODE, INTERNAL_CODE = 3, 9, 13  # google.rpc.Code
 
 
 class UnusableWeightsError(ValueError):
@@ -49,13 +48,13 @@ def checkpoint_epochs(epochs: int, *, last_only: bool) -> list[int]:
     return [round(epochs * part / _INTERMEDIATE_CHECKPOINTS) for part in range(1, _INTERMEDIATE_CHECKPOINTS + 1)]
 
 
-def run_prepare(directory: Path) -> None:
+def run_prepare(directory: Path, _pace: float) -> None:
     """Read the dataset in ``directory``."""
     prepared = prepare(directory, read_order(directory))
     _tell("dataset", statistics=prepared.statistics, epochs=prepared.epochs)
 
 
-def run_train(directory: Path) -> None:
+def run_train(directory: Path, pace: float) -> None:
     """Train on what was prepared in ``directory``."""
     for old in directory.glob("checkpoint-*"):
         old.unlink()
@@ -70,8 +69,7 @@ def run_train(directory: Path) -> None:
 
     def on_step(metrics: StepMetrics) -> None:
         _tell("step", step=metrics.step, epoch=metrics.epoch, values=metrics.values)
-        if order.step_seconds:
-            time.sleep(order.step_seconds)
+        time.sleep(pace)
 
     def on_checkpoint(epoch: int, step: int, model: Model) -> None:
         if epoch in wanted:
@@ -108,17 +106,17 @@ _STAGES = {"prepare": run_prepare, "train": run_train}
 
 def main() -> None:
     """Run a stage of the training process; the parent reads failures as an event."""
-    stage, directory, parent = sys.argv[1:]
+    stage, directory, parent, pace = sys.argv[1:]
     lifeline.end_with_parent(int(parent))
     try:
-        _STAGES[stage](Path(directory))
+        _STAGES[stage](Path(directory), float(pace))
     except UnusableDatasetError as error:
         _tell("failed", code=INVALID_ARGUMENT_CODE, message=str(error))
     except UnusableWeightsError as error:
         _tell("failed", code=FAILED_PRECONDITION_CODE, message=str(error))
-    except Exception as error:  # the process ends here: whatever went wrong is the job's error
+    except Exception:  # the process ends here: the log beside the weights says what went wrong
         traceback.print_exc()
-        _tell("failed", code=INTERNAL_CODE, message=f"{type(error).__name__}: {error}")
+        _tell("failed", code=INTERNAL_CODE, message="Internal error encountered.")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
 
 
 class Kind(Protocol):

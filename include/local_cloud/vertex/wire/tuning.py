@@ -1,7 +1,7 @@
 """The messages of tuning jobs and their metrics.
 
-Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (tuning_job, tensorboard). Messages that the
-server only passes through, such as an evaluation configuration, are not spelled out.
+Taken from the protos ``google.cloud.aiplatform.v1`` and ``v1beta1`` (tuning_job, tensorboard). Of the tuning specs that
+are not imitated only the names are known.
 """
 
 from __future__ import annotations

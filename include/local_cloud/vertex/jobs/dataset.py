@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 
 import local_cloud
-from local_cloud.vertex.api.errors import ApiError, invalid_argument
+from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.training import rows
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _OBJECT = re.compile(r"gs://([^/]+)/(.+\.jsonl)")
 _DATASET = re.compile(r"projects/[^/]+/locations/[^/]+/datasets/[^/]+")
+_BUCKET_BYTES, _NAME_BYTES = 222, 1024
+"""The limits of Cloud Storage."""
+_UNREADABLE = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND)
+_TEMPORARY = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 _SAMPLES = Path(local_cloud.__file__).parents[1] / "datasets" / "support_replies"
 
 
@@ -41,16 +45,21 @@ def check_uri(field: str, uri: str) -> None:
 
     The resource name of a multimodal dataset passes, as with Vertex AI, but :func:`fetch` won't find one.
     """
-    if not (_OBJECT.fullmatch(uri) or _DATASET.fullmatch(uri)):
-        raise invalid_argument(f"`{field}` should be a GCS object of type JSONL, got: {uri!r}.")
+    match = _OBJECT.fullmatch(uri)
+    if not (match or _DATASET.fullmatch(uri)):
+        raise invalid_argument(f"`{field}` should be a GCS object of type JSONL, got: {uri[:300]!r}.")
+    if match and (len(match[1].encode()) > _BUCKET_BYTES or len(match[2].encode()) > _NAME_BYTES):
+        raise invalid_argument(
+            f"`{field}` should be a GCS object of type JSONL, got one whose name is too long: {uri[:300]!r}."
+        )
 
 
 def fetch(storage_url: str, uri: str, target: Path, method: Method = "supervised") -> None:
     """Copy the object at ``uri`` to the file ``target`` and check its rows by the rules of the tuning method.
 
     Raises:
-        MissingObjectError: 400, there is no such object.
-        ApiError: 400 for an empty object or a bad row; 503 when the storage server does not answer.
+        MissingObjectError: 400, there is no such object, or it must not be read.
+        ApiError: 400 for an empty object, a bad row, or a name that Cloud Storage refuses; 503 when it does not answer.
     """
     if _DATASET.fullmatch(uri):
         raise MissingObjectError(f"The dataset {uri} was not found: the local Vertex AI keeps no multimodal datasets.")
@@ -84,8 +93,10 @@ def write_sample(target: Path, method: Method, held_out: bool) -> None:
 def _download(url: str, uri: str, target: Path) -> None:
     try:
         with httpx.stream("GET", url, timeout=60, trust_env=False) as response:
-            if response.status_code == httpx.codes.NOT_FOUND:
+            if response.status_code in _UNREADABLE:
                 raise MissingObjectError(f"The Cloud Storage object {uri} was not found or cannot be read.")
+            if response.is_client_error and response.status_code not in _TEMPORARY:
+                raise invalid_argument(f"Cloud Storage refused to read {uri}: status {response.status_code}.")
             response.raise_for_status()
             with target.open("wb") as file:
                 for block in response.iter_bytes(2**20):
