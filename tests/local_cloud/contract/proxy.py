@@ -106,9 +106,9 @@ class Proxy:
 
     @contextlib.contextmanager
     def broken(self, server: Honest) -> Iterator[None]:
-        """Let the server be another one for a while, and count what it spoils."""
+        """Let the server be another one for a while, and see what comes of it."""
         self.server, honest = server, self.server
-        self.spoiled = 0
+        self.spoiled, self.failures = 0, []
         try:
             yield
         finally:
