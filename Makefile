@@ -56,7 +56,7 @@ benchmark: $(INSTALLED) ## measure the local Vertex AI with 500 jobs in its stor
 	$(BIN)/python -m tests.benchmarks.local_vertex $(ARGS)
 
 lock: $(BIN)/uv ## compile requirements*.txt into requirements*.lock
-	$(COMPILE) requirements.txt --output-file requirements.lock
+	$(COMPILE) requirements-data.txt requirements.txt --output-file requirements.lock
 	$(COMPILE) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
 
 schemas: $(INSTALLED) ## write the JSON Schemas that editors complete pipelines and suites from
@@ -79,5 +79,6 @@ $(INSTALLED): $(LOCKS) pyproject.toml | $(BIN)/uv
 	@echo "Installing the locked packages (about 1.7 GB, once) ..."
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKS:%=-r %) || { echo "uv could not; trying pip ..."; $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCKS:%=-r %); }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@echo "$(CURDIR)/include" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/local_cloud.pth
 	@touch $@
 	@echo "Set up in $$(( $$(date +%s) - $(BEGAN) )) s."

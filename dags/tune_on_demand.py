@@ -84,6 +84,13 @@ FORM = {
         exclusiveMinimum=0,
         maximum=100,
     ),
+    "budget_usd": optional(
+        "number",
+        "Budget in USD",
+        "A job estimated to cost more is not bought. Unset: no limit.",
+        "Hyperparameters",
+        exclusiveMinimum=0,
+    ),
     "gcp_conn_id": Param(
         "google_cloud_default",
         type="string",

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from tests.conftest import PROJECT
@@ -55,10 +57,145 @@ class TestValidate:
         assert "'epochs'" in err
         assert run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--smoke-suite", SAMPLE)[0] == 2
 
+    def test_several_files_are_judged_each_by_itself(self, capsys):
+        status, out, _ = run(capsys, "validate", SAMPLE / "train.jsonl", BROKEN / "train.jsonl", *MODEL)
+        assert status == 1
+        assert out.index("Dataset accepted") < out.index("Dataset rejected")
+        status, out, err = run(capsys, "validate", "gone.jsonl", BROKEN / "train.jsonl", *MODEL, "--format", "json")
+        assert status == 2
+        assert "gone.jsonl: no such file" in err
+        assert [DatasetReport.from_json(report).accepted for report in json.loads(out)] == [False]
+
+    def test_a_validation_file_belongs_to_one_training_file(self, capsys):
+        files = [SAMPLE / "train.jsonl", BROKEN / "train.jsonl", "--validation", SAMPLE / "validation.jsonl"]
+        status, _, err = run(capsys, "validate", *files, *MODEL)
+        assert status == 2
+        assert "name only that one" in err
+
+    def test_a_page_and_the_rejected_lines_are_written_beside_the_report(self, capsys, tmp_path):
+        page, aside = tmp_path / "report.html", tmp_path / "aside.jsonl"
+        files = ["--html", page, "--quarantine", aside]
+        status, out, err = run(capsys, "validate", BROKEN / "train.jsonl", *MODEL, *files, "--format", "json")
+        assert status == 1
+        assert not json.loads(out)["accepted"]
+        lines = [json.loads(line) for line in aside.read_text().splitlines()]
+        assert [line["line"] for line in lines] == [3, 6, 9, 12, 14, 17, 20, 23, 25, 27, 29]
+        assert f"{len(lines)} rejected lines" in err
+        html = page.read_text(encoding="utf-8")
+        assert "Limits of gemini-2.5-flash" in html
+        assert "most in one bar" in html
+
+    def test_nothing_that_exists_is_replaced_unasked(self, capsys, tmp_path):
+        data, page = tmp_path / "train.jsonl", tmp_path / "report.html"
+        shutil.copy(SAMPLE / "train.jsonl", data)
+        page.write_text("mine")
+        before = data.read_bytes()
+        for option, target in (("--html", page), ("--quarantine", page), ("--html", data), ("--quarantine", data)):
+            assert run(capsys, "validate", data, *MODEL, option, target)[0] == 2
+        assert run(capsys, "validate", data, *MODEL, "--html", data, "--force")[0] == 2
+        assert run(capsys, "validate", data, *MODEL, "--html", page, "--quarantine", page, "--force")[0] == 2
+        assert run(capsys, "validate", data, *MODEL, "--html", "gs://b/page.html")[0] == 2
+        assert (page.read_text(), data.read_bytes()) == ("mine", before)
+        assert run(capsys, "validate", data, *MODEL, "--html", page, "--force")[0] == 0
+        assert "Dataset" in page.read_text(encoding="utf-8")
+
+    def test_a_quarantine_that_cannot_be_written_still_shows_the_report(self, capsys, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("gemini_tuning.dataset.quarantine._encoded", full)
+        status, out, err = run(
+            capsys, "validate", BROKEN / "train.jsonl", *MODEL, "--quarantine", tmp_path / "aside.jsonl"
+        )
+        assert status == 2
+        assert "Dataset rejected" in out
+        assert "No space left on device" in err
+
+    def test_severities_are_chosen_one_by_one(self, capsys, tmp_path):
+        data = tmp_path / "train.jsonl"
+        data.write_bytes((SAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[0] * 2)
+        assert run(capsys, "validate", data, *MODEL)[0] == 0
+        chosen = ["--severity", "duplicate-example=error", "--severity", "few-examples=ignore"]
+        status, out, _ = run(capsys, "validate", data, *MODEL, *chosen)
+        assert status == 1
+        assert "[duplicate-example]" in out
+        assert "few-examples" not in out
+
+    @pytest.mark.parametrize(
+        ("chosen", "sentence"),
+        [
+            (["--severity", "crlff=error"], "did you mean 'crlf'?"),
+            (["--severity", "crlf=fatal"], "'error', 'warning' or 'ignore'"),
+            (["--severity", "crlf"], "write CODE=LEVEL"),
+            (["--budget-usd", "0"], "write US dollars above 0"),
+            (["--budget-usd", "much"], "write US dollars above 0"),
+        ],
+    )
+    def test_a_wrong_choice_is_one_sentence(self, capsys, chosen, sentence):
+        status, out, err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, *chosen)
+        assert (status, out) == (2, "")
+        assert sentence in err
+
+    def test_a_budget_rejects_what_costs_more(self, capsys):
+        data = [SAMPLE / "train.jsonl", *MODEL, "--epochs", 5]
+        assert run(capsys, "validate", *data, "--budget-usd", 1)[0] == 0
+        status, out, _ = run(capsys, "validate", *data, "--budget-usd", "0.5")
+        assert status == 1
+        assert "[over-budget]" in out
+
+    def test_private_data_is_looked_for_on_request(self, capsys, tmp_path):
+        data = tmp_path / "train.jsonl"
+        text = (SAMPLE / "train.jsonl").read_text().replace("a small shop", "jane.doe@harbour-hearth.com")
+        data.write_text(text)
+        assert "private-email" not in run(capsys, "validate", data, *MODEL)[1]
+        for found, expected in (("warn", 0), ("block", 1)):
+            status, out, _ = run(capsys, "validate", data, *MODEL, "--private-data", found)
+            assert status == expected
+            assert "private-email" in out
+            assert "jane.doe" not in out
+
+    def test_prompts_of_the_smoke_suite_must_not_be_in_training(self, capsys, tmp_path):
+        first = json.loads((SAMPLE / "train.jsonl").read_text().splitlines()[0])
+        prompt = first["contents"][0]["parts"][0]["text"]
+        suite = tmp_path / "suite.yaml"
+        suite.write_text(json.dumps({"tests": [{"prompt": prompt, "assert": [{"type": "contains", "value": "x"}]}]}))
+        status, out, _ = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--smoke-suite", suite)
+        assert status == 0
+        assert "train.jsonl:1: the prompt of smoke test 1" in out
+
+    def test_near_duplicates_can_be_left_out(self, capsys):
+        out = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--no-near-duplicates")[1]
+        assert "Near-duplicates were not looked for" in out
+
+    def test_progress_is_for_terminals(self, capsys, monkeypatch):
+        err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL)[2]
+        assert "\x1b" not in err
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL)[2]
+        assert err.endswith("\r\x1b[K")
+
+    def test_an_object_in_cloud_storage_yields_its_rejected_lines(self, capsys, google, tmp_path):
+        uri = google.upload("cli/broken.jsonl", (BROKEN / "train.jsonl").read_bytes())
+        aside = tmp_path / "aside.jsonl"
+        assert run(capsys, "validate", uri, *MODEL, "--quarantine", aside)[0] == 1
+        lines = [json.loads(line) for line in aside.read_text().splitlines()]
+        assert {line["file"] for line in lines} == {uri}
+        assert len(lines) == 11
+
     def test_wrong_usage_is_status_2(self, capsys):
         with pytest.raises(SystemExit) as ended:
             main(["validate"])
         assert ended.value.code == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_accident():
+    command = [sys.executable, "-m", "gemini_tuning.cli", "validate", BROKEN / "train.jsonl", *MODEL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 141
+    assert "Traceback" not in errors
+    assert "Broken" not in errors
 
 
 def test_estimate_says_rule_and_price_date(capsys):

@@ -62,6 +62,16 @@ def test_good_schedules(schedule):
         ({"bucket": "gs://b"}, ["'bucket'"]),
         ({"wait": {"mode": "poke"}}, ["'wait.mode'", "'deferrable' or 'reschedule'"]),
         ({"notifications": {"email": []}}, ["'notifications.email'"]),
+        ({"budget_usd": 0}, ["'budget_usd'", "greater than 0"]),
+        ({"budget_usd": "25"}, ["'budget_usd'"]),
+        ({"checks": {"severity": {}}}, ["'checks.severity'", "did you mean 'severities'?"]),
+        ({"checks": {"severities": {"crlff": "ignore"}}}, ["'checks.severities'", "did you mean 'crlf'?"]),
+        ({"checks": {"severities": {"crlf": "fatal"}}}, ["'checks.severities.crlf'", "'error', 'warning' or 'ignore'"]),
+        ({"checks": {"private_data": {"kinds": ["mail"]}}}, ["'checks.private_data.kinds[0]'", "'email'"]),
+        (
+            {"checks": {"private_data": {"patterns": [{"name": "id", "expression": "("}]}}},
+            ["'checks.private_data.patterns[0].expression'", "not a regular expression"],
+        ),
     ],
 )
 def test_a_fault_names_field_and_reason(changes, fragments):
@@ -101,7 +111,7 @@ def test_a_broken_file_leaves_the_others_alone(tmp_path):
     assert "line 2, column 1: key 'name' stands twice" in str(errors[3])
 
 
-@pytest.mark.parametrize("field", ["hyperparameters", "wait", "schedule", "notifications"])
+@pytest.mark.parametrize("field", ["hyperparameters", "wait", "schedule", "notifications", "checks"])
 def test_what_the_form_would_ignore_is_refused(field):
     with pytest.raises(ConfigError, match=f"'{field}' has no place here"):
         pipeline_of_form({**MINIMAL, field: {"epochs": 1}})

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,10 +116,16 @@ def _script(path: Path | None) -> Script:
         raise StartError(f"the script {path} is of no use: {error}") from error
 
 
-def _behaviour(options: argparse.Namespace, script: Script) -> Behaviour:
-    flags = {name: value for name, value in vars(options).items() if name in Behaviour.model_fields}
+def _settings(options: argparse.Namespace, state: Path, storage_url: str, script: Script) -> Settings:
     try:
-        return Behaviour.model_validate({**script.settings, **flags})
+        return Settings(
+            state_dir=state,
+            storage_url=storage_url,
+            models_file=options.models,
+            training_processes=options.training_processes,
+            scripted=script.settings,
+            flags={name: value for name, value in vars(options).items() if name in Behaviour.model_fields},
+        )
     except ValidationError as error:
         faults = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
         raise StartError(f"these settings are of no use: {faults}") from error
@@ -153,9 +160,8 @@ async def _run(
     server = _vertex_server(options, state, storage.url)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     failures = {serving, asyncio.create_task(storage.ended())}
-    reasons = failures | {asyncio.create_task(stop.wait())}
-    if not options.detached:
-        reasons.add(asyncio.create_task(_ended(options.parent)))
+    orphaned = asyncio.create_task(_ended(None if options.detached else options.parent))
+    reasons = failures | {asyncio.create_task(stop.wait()), orphaned}
     while not server.started and not any(task.done() for task in reasons):
         await asyncio.sleep(0.01)
     if server.started:
@@ -171,6 +177,8 @@ async def _run(
         }
         _announce(ready, options.ready_file)
     ended, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    if orphaned in ended:
+        log.info("the process that started this one has ended; --detached keeps it running")
     server.should_exit = True
     await serving
     if ended & failures:
@@ -189,19 +197,17 @@ class _Server(uvicorn.Server):
 
 def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -> _Server:
     script = _script(options.script)
-    settings = Settings(
-        state_dir=state,
-        storage_url=storage_url,
-        models_file=options.models,
-        training_processes=options.training_processes,
-        behaviour=_behaviour(options, script),
-    )
+    settings = _settings(options, state, storage_url, script)
     try:
         app = create_app(settings, script if options.script else None)
     except ApiError as error:
         raise StartError(f"the script {options.script} is of no use: {error}") from error
     except OtherVersionError as error:
         raise StartError(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise StartError(
+            f"the job store {settings.store_file} cannot be read ({error}): remove it, or give another --state-dir"
+        ) from error
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -215,9 +221,9 @@ def _vertex_server(options: argparse.Namespace, state: Path, storage_url: str) -
     return _Server(config)
 
 
-async def _ended(parent: int) -> None:
-    """Return when the process that started this one has ended; never, when that is the first process of all."""
-    while parent <= 1 or os.getppid() == parent:
+async def _ended(parent: int | None) -> None:
+    """Return when the process that started this one has ended; never for None and the first process of all."""
+    while parent in (None, 0, 1) or os.getppid() == parent:
         await asyncio.sleep(_PARENT_CHECK_SECONDS)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.pipeline import Hyperparameters, PipelineConfig
 
-NOT_ON_THE_FORM = frozenset({"hyperparameters", "wait", "schedule", "notifications"})
+NOT_ON_THE_FORM = frozenset({"hyperparameters", "wait", "schedule", "notifications", "checks"})
 
 
 def pipeline_of_form(form: Mapping[str, Any]) -> PipelineConfig:

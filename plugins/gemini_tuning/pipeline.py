@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from gemini_tuning.dataset.options import Checks
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import explain
 from gemini_tuning.settings import WaitMode
@@ -126,6 +127,10 @@ class PipelineConfig(Value):
     checkpoint_id: str | None = Field(default=None, description="With a tuned model: the checkpoint to start from.")
     train: DatasetReference = Field(description="JSONL below the data root, or gs://bucket/path.jsonl.")
     validation: DatasetReference | None = Field(default=None, description="Like train; never trained on.")
+    checks: Checks = Checks()
+    budget_usd: float | None = Field(
+        default=None, strict=True, gt=0, description="A job estimated to cost more is not bought. Unset: no limit."
+    )
     hyperparameters: Hyperparameters = Hyperparameters()
     export_last_checkpoint_only: bool = False
     tuned_model_display_name: str | None = Field(default=None, min_length=1, max_length=128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -18,9 +19,12 @@ WAIT_MODE_VARIABLE = "GEMINI_TUNING_WAIT_MODE"
 def include_root() -> Path:
     """Return the folder of pipelines, suites, schemas and the models table.
 
-    ``GEMINI_TUNING_INCLUDE``, or ``include/`` beside the ``plugins/`` folder this package lies in.
+    ``GEMINI_TUNING_INCLUDE``, or ``include/`` beside the ``plugins/`` folder this package lies in. Installed without
+    the repository, as for a pre-commit hook, it holds the schemas and the models table only.
     """
-    return _folder(INCLUDE_VARIABLE, Path(__file__).resolve().parents[2] / "include")
+    beside = Path(__file__).resolve().parents[2] / "include"
+    installed = Path(sysconfig.get_path("data"), "share", "gemini-tuning")
+    return _folder(INCLUDE_VARIABLE, beside if beside.is_dir() else installed)
 
 
 def data_root() -> Path:

@@ -39,6 +39,8 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         base_model=settings["base_model"],
         hyperparameters=settings["hyperparameters"],
         smoke_suite=settings["smoke_suite"],
+        checks=settings["checks"],
+        budget_usd=settings["budget_usd"],
         **google,
     )
     upload = UploadDatasetOperator(

@@ -8,11 +8,17 @@ import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.cloud.storage import Bucket
+from tests.dataset.lines import DAMAGE
 from tests.local_cloud.services import wait_until
 
 from gemini_tuning.dataset.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDatasets
-from gemini_tuning.operators.dataset import REJECTED_REPORT_KEY, UploadDatasetOperator, ValidateDatasetOperator
+from gemini_tuning.operators.dataset import (
+    MARKDOWN_KEY,
+    REJECTED_REPORT_KEY,
+    UploadDatasetOperator,
+    ValidateDatasetOperator,
+)
 from gemini_tuning.operators.smoke import FAILED_REPORT_KEY, SmokeTestOperator
 from gemini_tuning.operators.summary import SummariseRunOperator
 from gemini_tuning.operators.tuning import SubmitTuningJobOperator
@@ -52,6 +58,48 @@ class TestValidate:
         assert "Nothing was uploaded or paid for" in str(caught.value)
         assert not DatasetReport.from_json(context["ti"].pushed[REJECTED_REPORT_KEY]).accepted
 
+    def test_the_report_is_a_page_for_people_too(self, context, dataset):
+        validate(context)
+        page = context["ti"].pushed[MARKDOWN_KEY]
+        assert "Dataset accepted" in page
+        assert f"Limits of `{MODEL}`" in page
+
+    def test_what_is_looked_for_is_chosen(self, context, dataset):
+        twice = (dataset / "train.jsonl").read_text() * 2
+        (dataset / "train.jsonl").write_text(twice)
+        assert validate(context, checks={})["accepted"]
+        with pytest.raises(AirflowFailException, match="duplicate-example"):
+            validate(context, checks={"severities": {"duplicate-example": "error"}})
+
+    @pytest.mark.parametrize("budget_usd", [0.000001, "0.000001"])
+    def test_a_job_over_its_budget_is_not_bought(self, context, dataset, budget_usd):
+        with pytest.raises(AirflowFailException, match=r"Nothing was uploaded or paid for.*\[over-budget\]"):
+            validate(context, budget_usd=budget_usd)
+        assert validate(context, budget_usd=10)["accepted"]
+
+    def test_prompts_of_the_smoke_suite_are_no_training_data(self, context, dataset, monkeypatch):
+        suites = dataset / "include" / "smoke_tests"
+        suites.mkdir(parents=True)
+        test = {"prompt": "Where is the red paint?", "assert": [{"type": "contains", "value": "red"}]}
+        (suites / "paint.yaml").write_text(yaml.safe_dump({"tests": [test]}))
+        monkeypatch.setattr("gemini_tuning.operators.dataset.include_root", lambda: dataset / "include")
+        report = DatasetReport.from_json(validate(context, smoke_suite="paint.yaml"))
+        assert [finding.line for finding in report.warnings if finding.code == "smoke-leak"] == [1]
+
+    def test_however_much_is_wrong_the_report_fits_into_xcom(self, context, dataset):
+        damaged = b"\n".join(line for line, _, _ in DAMAGE.values() if len(line) < 10_000)
+        for name in ("train.jsonl", "validation.jsonl"):
+            (dataset / name).write_bytes((damaged + b"\n") * 30)
+        with pytest.raises(AirflowFailException):
+            validate(context)
+        pushed = context["ti"].pushed
+        assert len(json.dumps(pushed[REJECTED_REPORT_KEY])) < 200_000
+        assert len(pushed[MARKDOWN_KEY]) < 50_000
+        report = DatasetReport.from_json(pushed[REJECTED_REPORT_KEY])
+        assert report.truncated
+        assert report.counts.errors > 30 * 2 * 50
+        assert {finding.code for finding in report.errors} <= report.counts.by_code.keys()
+
     @pytest.mark.parametrize(
         ("settings", "sentence"),
         [
@@ -61,6 +109,8 @@ class TestValidate:
             ({"hyperparameters": {"adapter_size": 32}}, "adapter size 32 is not supported"),
             ({"hyperparameters": {"epoch": 3}}, "unknown field 'epoch'; did you mean 'epochs'?"),
             ({"smoke_suite": "gone.yaml"}, "gone.yaml does not exist"),
+            ({"checks": {"severities": {"crlff": "error"}}}, "did you mean 'crlf'?"),
+            ({"budget_usd": "much"}, "budget_usd is 'much'"),
             ({"gcp_conn_id": "nowhere", "train": "gs://b/o.jsonl"}, "no connection 'nowhere'"),
         ],
     )

@@ -2,7 +2,10 @@ import json
 
 import pytest
 
-from gemini_tuning.dataset import examples
+from gemini_tuning.dataset import judge
+from gemini_tuning.dataset.examples import example
+from gemini_tuning.dataset.parsing import parse
+from gemini_tuning.dataset.rules import Rules
 
 GOOD = {
     "contents": [
@@ -19,8 +22,12 @@ def turn(role, text="words"):
     return {"role": role, "parts": [{"text": text}]}
 
 
+def faults(document):
+    return judge.faults(document, Rules())
+
+
 def codes(document):
-    return [fault.code for fault in examples.faults(document)]
+    return [fault.code for fault in faults(document)]
 
 
 class TestParse:
@@ -42,27 +49,27 @@ class TestParse:
         ],
     )
     def test_a_line_that_is_no_example_gets_its_own_code(self, line, code):
-        document, fault = examples.parse(line)
+        document, fault = parse(line)
         assert document is None
         assert fault.code == code
         assert fault.hint
 
     def test_the_column_of_broken_json_is_told(self):
-        _, fault = examples.parse(b'{"contents" []}')
+        _, fault = parse(b'{"contents" []}')
         assert fault.column == 13
 
     def test_an_escaped_emoji_is_a_character(self):
-        assert examples.parse(rb'{"a": "\ud83d\ude00"}') == ({"a": "😀"}, None)
+        assert parse(rb'{"a": "\ud83d\ude00"}') == ({"a": "😀"}, None)
 
     def test_carriage_returns_and_separators_inside_strings_are_no_fault(self):
-        document, fault = examples.parse('{"a": "x\u2028y"}\r'.encode())
+        document, fault = parse('{"a": "x\u2028y"}\r'.encode())
         assert fault is None
         assert document == {"a": "x\u2028y"}
 
 
 class TestShape:
     def test_a_good_line_has_no_faults(self):
-        assert examples.faults(GOOD) == []
+        assert faults(GOOD) == []
 
     def test_snake_case_is_as_good_as_camel_case(self):
         parts = [{"file_data": {"mime_type": "image/png", "file_uri": "gs://b/i.png"}}, {"text": "What is it?"}]
@@ -70,7 +77,7 @@ class TestShape:
             "system_instruction": {"parts": [{"text": "Be brief."}]},
             "contents": [{"role": "user", "parts": parts}, turn("model")],
         }
-        assert examples.faults(line) == []
+        assert faults(line) == []
 
     def test_tool_calls_as_google_prints_them_are_good(self):
         line = {
@@ -82,7 +89,7 @@ class TestShape:
             ],
             "tools": [{"functionDeclarations": [{"name": "find", "parameters": {"type": "OBJECT"}}]}],
         }
-        assert examples.faults(line) == []
+        assert faults(line) == []
 
     @pytest.mark.parametrize(
         ("line", "code", "path"),
@@ -99,16 +106,21 @@ class TestShape:
         ],
     )
     def test_a_fault_is_named_at_its_path(self, line, code, path):
-        fault = examples.faults(line)[0]
+        fault = faults(line)[0]
         assert (fault.code, fault.path) == (code, path)
 
     def test_an_unknown_field_comes_with_a_suggestion(self):
-        (fault,) = examples.faults({**GOOD, "systemInstructions": {}})
+        (fault,) = faults({**GOOD, "systemInstructions": {}})
         assert fault.code == "unknown-field"
         assert fault.hint == "Did you mean 'systemInstruction'?"
 
     def test_a_local_path_is_no_file_uri(self):
-        line = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "/home/me/cat.png"}}]}, turn("model")]}
+        line = {
+            "contents": [
+                {"role": "user", "parts": [{"fileData": {"mimeType": "image/png", "fileUri": "/me/cat.png"}}]},
+                turn("model"),
+            ]
+        }
         assert codes(line) == ["wrong-uri"]
 
     def test_every_fault_of_a_line_is_found_at_once(self):
@@ -126,13 +138,13 @@ class TestShape:
         ],
     )
     def test_faults_never_quote_the_conversation(self, line):
-        faults = json.dumps([fault._asdict() for fault in examples.faults(line)])
-        assert "4111" not in faults
-        assert faults != "[]"
+        found = json.dumps([fault._asdict() for fault in faults(line)])
+        assert "4111" not in found
+        assert found != "[]"
 
     def test_every_missing_field_is_named(self):
         line = {"contents": [{"parts": [{"functionResponse": {}}]}, turn("model")]}
-        assert {fault.message for fault in examples.faults(line)} == {
+        assert {fault.message for fault in faults(line)} == {
             "field 'name' is missing",
             "field 'response' is missing",
         }
@@ -159,6 +171,6 @@ class TestConversation:
 
 def test_the_numbers_of_an_example_count_all_of_its_text():
     line = {**GOOD, "systemInstruction": {"parts": [{"text": "Be kind."}]}}
-    found = examples.example(line)
+    found = example(line, {})
     assert found.roles == ("user", "model")
     assert found.characters == len("Where is my parcel?On its way.Be kind.")

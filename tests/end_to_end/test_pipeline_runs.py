@@ -169,6 +169,7 @@ FAULTS = {
     "retired model": ("tune_retired", None, "validate", "'gemini-1.5-flash-002' was retired on 2025-09-24"),
     "missing file": (FORM, {"train": "gone.jsonl"}, "validate", "gone.jsonl: no such file"),
     "rejected dataset": (FORM, {"train": "support_replies_broken/train.jsonl"}, "validate", "Dataset rejected"),
+    "over budget": (FORM, {"budget_usd": 0.01}, "validate", "[over-budget]"),
     "outside the data root": (FORM, {"train": "../models.yaml"}, "validate", "outside the data root"),
     "wrong bucket": (FORM, {"bucket": "no-such-bucket"}, "upload", "bucket 'no-such-bucket' does not exist"),
     "no connection": (FORM, {"gcp_conn_id": "nowhere"}, "upload", "no connection 'nowhere'"),

@@ -18,6 +18,8 @@ COLOURS = ("red", "green", "blue", "black", "white", "brown", "grey", "pink")
 TRAINING = [example(f"Which shelf holds the {c} paint?", f"The {c} paint stands on shelf {c}-1.") for c in COLOURS]
 VALIDATION = TRAINING[:2]
 EPOCHS_BY_HEART = 60
+ENDLESS = 10_000
+"""Epochs: the most there can be."""
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,14 @@ def job_body(training_uri: str, validation_uri: str) -> Callable[..., dict[str, 
         return {"baseModel": "gemini-2.5-flash", "supervisedTuningSpec": spec, **(fields or {})}
 
     return build
+
+
+@pytest.fixture
+def endless(local_cloud: LocalCloud) -> dict[str, Any]:
+    """Fields of a job that trains for longer than any test waits, if it has ``ENDLESS`` epochs."""
+    labels = {"endless": uuid.uuid4().hex}
+    local_cloud.control("POST", "scenarios", {"labels": labels, "step_seconds": 0.05})
+    return {"labels": labels}
 
 
 @pytest.fixture(scope="session")

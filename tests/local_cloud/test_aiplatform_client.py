@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.local_cloud.conftest import ENDLESS
 from tests.local_cloud.services import LocalCloud, wait_for_job
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def test_the_generated_tensorboard_and_metadata_clients(local_cloud: LocalCloud,
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_older_tuning_classes(
-    local_cloud: LocalCloud, vertex: httpx.Client, training_uri: str, validation_uri: str
+    local_cloud: LocalCloud, vertex: httpx.Client, training_uri: str, validation_uri: str, endless: dict[str, Any]
 ) -> None:
     """``vertexai.tuning.sft`` is deprecated and still importable; Google's older samples use it."""
     import vertexai
@@ -165,7 +166,7 @@ def test_the_older_tuning_classes(
     assert again.tuning_data_statistics.supervised_tuning_data_stats.tuning_dataset_example_count > 0
     listed = sft.SupervisedTuningJob.list(filter='labels.client="vertexai"')
     assert [item.resource_name for item in listed] == [job.resource_name]
-    stopped = sft.train(source_model="gemini-2.5-flash", train_dataset=training_uri, epochs=100_000)
+    stopped = sft.train(source_model="gemini-2.5-flash", train_dataset=training_uri, epochs=ENDLESS, **endless)
     stopped.cancel()
     wait_for_job(vertex, stopped.resource_name)
     assert stopped.refresh().has_ended

@@ -64,7 +64,8 @@ def test_a_gemini_3_endpoint_is_listed_where_it_serves(local_cloud: LocalCloud, 
     endpoint = job["tunedModel"]["endpoint"]
     assert endpoint.startswith("projects/630000000000/locations/us/endpoints/")
     listed = vertex.get("/v1/projects/630000000000/locations/us/endpoints").json()["endpoints"]
-    assert [item["name"] for item in listed] == [endpoint]
+    checkpoints = job["tunedModel"]["checkpoints"]
+    assert {item["name"] for item in listed} == {item["endpoint"] for item in checkpoints} >= {endpoint}
     assert vertex.get(f"/v1/{parent}/endpoints").json() == {}
     (deployed,) = vertex.get(f"/v1/{endpoint}").json()["deployedModels"]
     assert deployed["model"].startswith(f"{parent}/models/")

@@ -62,6 +62,16 @@ def test_a_state_directory_of_another_version_is_refused(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_store_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    (state_dir / "vertex.sqlite").write_bytes(content)
+    message = failed_start(state_dir).splitlines()[-1]
+    assert message.startswith(f"local_cloud: the job store {state_dir / 'vertex.sqlite'} cannot be read (")
+    assert message.endswith("): remove it, or give another --state-dir")
+
+
 def test_somebody_must_train(tmp_path: Path) -> None:
     assert "--training-processes must be at least 1" in failed_start(tmp_path / "state", training_processes=0)
 

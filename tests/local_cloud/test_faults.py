@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import time
@@ -157,6 +158,59 @@ def test_an_answer_may_be_lost_before_or_after_the_work(
     status = {"drop": None, "status": 503}.get(next(iter(fault)), 200)
     assert (entry["status"], entry["fault"]) == (status, number)
     assert json.loads(entry["body"])["labels"] == {"run": label}  # what was asked is known, done or not
+
+
+@pytest.mark.parametrize(
+    ("fault", "made"),
+    [
+        ({"truncate": True}, True),
+        ({"invalid_json": True}, True),
+        ({"status": 503}, False),
+        ({"drop": True}, False),
+        ({"delay_seconds": 0.1}, True),
+    ],
+)
+def test_only_what_spoils_an_answer_comes_after_the_work_unless_it_is_said(
+    cloud: LocalCloud, tune: Any, client: genai.Client, label: str, fault: dict[str, Any], made: bool
+) -> None:
+    fail(cloud, **fault, **CREATE)
+    with contextlib.suppress(httpx.RemoteProtocolError, json.JSONDecodeError, errors.ServerError):
+        tune(label)
+    assert len(jobs(client, label)) == made
+
+
+def test_a_truncated_answer_is_the_real_one_as_far_as_it_goes(cloud: LocalCloud) -> None:
+    path = f"/v1/{cloud.parent}/publishers/google/models?{uuid.uuid4()}"
+    with cloud.http() as plain:
+        whole = plain.get(path)
+        fail(cloud, truncate=True, path=path.rpartition("?")[2])
+        received = b""
+        with (  # noqa: PT012 (what has come before the end counts)
+            pytest.raises(httpx.RemoteProtocolError),
+            plain.stream("GET", path) as answer,
+        ):
+            for name in ("Content-Type", "Content-Length"):
+                assert answer.headers[name] == whole.headers[name]
+            for piece in answer.iter_bytes():
+                received += piece
+    assert received == whole.content[: len(whole.content) // 2] != b""
+
+
+def test_a_truncated_stream_of_one_event_delivers_it(cloud: LocalCloud) -> None:
+    cloud.control("POST", "answers", {"text": "One."})
+    fail(cloud, truncate=True, path=":streamGenerateContent")
+    received = b""
+    with cloud.http() as plain:
+        url = f"/v1/{cloud.parent}/publishers/google/models/{MODEL}:streamGenerateContent?alt=sse"
+        with (  # noqa: PT012 (what has come before the end counts)
+            pytest.raises(httpx.RemoteProtocolError),
+            plain.stream("POST", url, json={"contents": [{"parts": [{"text": "red"}]}]}) as answer,
+        ):
+            for piece in answer.iter_bytes():
+                received += piece
+    (event,) = received.strip().split(b"\r\n\r\n" if b"\r" in received else b"\n\n")
+    document = json.loads(event.removeprefix(b"data: "))
+    assert document["candidates"][0]["content"]["parts"][0]["text"] == "One."
 
 
 def test_the_ledger_gives_away_a_client_that_pays_twice(cloud: LocalCloud, client: genai.Client, uri: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.local_cloud.conftest import ENDLESS
 from tests.local_cloud.services import LocalCloud, running_local_cloud, start_local_cloud, wait_for_job, wait_until
 
 if TYPE_CHECKING:
@@ -163,11 +164,8 @@ def test_a_scenario_is_for_the_jobs_it_names(
     assert {wait_for_job(vertex, name)["state"] for name in (*before, after)} == {"JOB_STATE_SUCCEEDED"}
 
 
-ENDLESS = 1_000_000
-
-
 def test_over_the_quota_jobs_wait_and_show_it(tmp_path: Path, job_rows: list[dict[str, Any]]) -> None:
-    with running_local_cloud(tmp_path, quota=1, pending_seconds=0) as cloud, cloud.http() as client:
+    with running_local_cloud(tmp_path, quota=1, step_seconds=0.05) as cloud, cloud.http() as client:
         cloud.upload("train.jsonl", job_rows)
         first = start(cloud, client, ENDLESS)
         wait_for_job(client, first, "JOB_STATE_RUNNING")
@@ -184,7 +182,10 @@ def test_over_the_quota_jobs_wait_and_show_it(tmp_path: Path, job_rows: list[dic
 
 
 def test_over_the_quota_jobs_are_refused_when_that_is_set(tmp_path: Path, job_rows: list[dict[str, Any]]) -> None:
-    with running_local_cloud(tmp_path, quota=1, over_quota="refuse") as cloud, cloud.http() as client:
+    with (
+        running_local_cloud(tmp_path, quota=1, over_quota="refuse", step_seconds=0.05) as cloud,
+        cloud.http() as client,
+    ):
         cloud.upload("train.jsonl", job_rows)
         first = start(cloud, client, ENDLESS)
         refused = post(cloud, client, 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.local_cloud.conftest import TRAINING
+from tests.local_cloud.conftest import ENDLESS, TRAINING
 from tests.local_cloud.services import LocalCloud, running_local_cloud, wait_until
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ def test_clearing_forgets_requests_but_not_their_numbers(long_lived: LocalCloud)
 
 def test_the_counters_tell_jobs_from_trainings(tmp_path: Path) -> None:
     """A restart trains a running job again, but does not make a second one."""
-    with running_local_cloud(tmp_path) as cloud, cloud.http() as client:
+    with running_local_cloud(tmp_path, step_seconds=0.05) as cloud, cloud.http() as client:
         assert cloud.counters() == {"tuning_jobs_created": 0, "trainings_started": 0, "tokens_issued": 1}
-        spec = {"trainingDatasetUri": cloud.upload("t.jsonl", TRAINING), "hyperParameters": {"epochCount": 100_000}}
+        spec = {"trainingDatasetUri": cloud.upload("t.jsonl", TRAINING), "hyperParameters": {"epochCount": ENDLESS}}
         body = {"baseModel": "gemini-2.5-flash", "supervisedTuningSpec": spec}
         name = client.post(f"/v1/{cloud.parent}/tuningJobs", json=body).raise_for_status().json()["name"]
         wait_until(lambda: cloud.counters()["trainings_started"] == 1, 60, "the training to start")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.local_cloud.conftest import ENDLESS
 from tests.local_cloud.services import LocalCloud, wait_for_job, wait_until
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ def test_series_are_sampled_and_paged(vertex: httpx.Client, tuned_job: dict[str,
 
 
 def test_metrics_grow_while_the_job_trains(
-    vertex: httpx.Client, local_cloud: LocalCloud, job_body: Callable[..., dict[str, Any]]
+    vertex: httpx.Client, local_cloud: LocalCloud, job_body: Callable[..., dict[str, Any]], endless: dict[str, Any]
 ) -> None:
-    created = vertex.post(f"/v1beta1/{local_cloud.parent}/tuningJobs", json=job_body(epochCount=1_000_000)).json()
+    body = job_body(endless, epochCount=ENDLESS)
+    created = vertex.post(f"/v1beta1/{local_cloud.parent}/tuningJobs", json=body).raise_for_status().json()
     assert "experiment" not in created
     job = wait_for_job(vertex, created["name"], "JOB_STATE_RUNNING")
     run = run_of(vertex, job)

@@ -217,6 +217,24 @@ def test_versions_of_one_model(local_cloud: LocalCloud, vertex: httpx.Client, pa
     assert [vertex.get(f"/v1/{job['name']}").status_code for job in (first, second)] == [200, 200]
 
 
+@pytest.mark.parametrize("continued", [1, 3])
+def test_a_model_is_deleted_with_all_its_versions_and_endpoints(
+    local_cloud: LocalCloud, vertex: httpx.Client, genai_client: genai.Client, parent: str, continued: int
+) -> None:
+    first = plant(local_cloud, parent)
+    name = first["tunedModel"]["model"].removesuffix("@1")
+    endpoints = [item["endpoint"] for item in first["tunedModel"]["checkpoints"]]
+    for version in range(2, 2 + continued):
+        endpoints.append(f"{parent}/endpoints/{next(_ids)}")
+        plant(local_cloud, parent, tunedModel={"model": f"{name}@{version}", "endpoint": endpoints[-1]})
+    vertex.post(f"/v1/{name}@2:mergeVersionAliases", json={"versionAliases": ["default"]}).raise_for_status()
+    genai_client.models.delete(model=name)
+    gone = [f"/v1/{name}", *(f"/v1/{name}@{version}" for version in range(1, 2 + continued))]
+    gone += [f"/v1/{endpoint}" for endpoint in endpoints]
+    assert {path: vertex.get(path).status_code for path in gone} == dict.fromkeys(gone, 404)
+    assert vertex.get(f"/v1/{parent}/models").json() == vertex.get(f"/v1/{parent}/endpoints").json() == {}
+
+
 def test_a_deleted_version_leaves_its_number_to_nobody(
     local_cloud: LocalCloud, vertex: httpx.Client, job_body: Callable[..., dict[str, Any]]
 ) -> None:

@@ -223,6 +223,23 @@ def test_a_body_that_cannot_be_read_is_refused(vertex: httpx.Client, body: bytes
     assert answer.json()["error"]["message"].startswith("Invalid JSON payload received.")
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"labels": ' + b"1" * 100_000 + b"}", "a number of 100000 digits is too large"),
+        (b'{"labels": 1' + b"0" * 100_000 + b".5}", "is too large a number"),
+    ],
+)
+def test_an_absurd_number_is_refused_in_few_words(vertex: httpx.Client, body: bytes, reason: str) -> None:
+    for path in (JOBS, "/_local/faults"):
+        answer = vertex.post(path, content=body)
+        assert answer.status_code == 400
+        message = answer.json()["error"]["message"]
+        assert message.startswith("Invalid JSON payload received.")
+        assert message.endswith(reason)
+        assert len(message) < 200
+
+
 def endless(connection: http.client.HTTPConnection, headers: dict[str, str]) -> None:
     pieces = (b" " * MIB for _ in range(24))
     connection.request("POST", JOBS, pieces, headers, encode_chunked=True)
@@ -250,7 +267,9 @@ def test_too_large_a_body_is_refused_and_the_connection_goes_on(
     send(connection, headers)
     answer = connection.getresponse()
     assert answer.status == 413
-    assert "exceeds the limit" in json.loads(answer.read())["error"]["message"]
+    error = json.loads(answer.read())["error"]
+    assert error["status"] == "INVALID_ARGUMENT"
+    assert "exceeds the limit" in error["message"]
     connection.request("GET", JOBS, headers=headers)
     assert connection.getresponse().status == 200
     connection.close()

@@ -38,6 +38,20 @@ def test_a_planted_job_is_found_under_its_own_name(local_cloud: LocalCloud, gena
     assert [row["planted"] for row in ledger if row["name"] == job.name] == [True]
 
 
+def test_a_planted_job_without_a_model_gets_one_with_three_checkpoints(
+    local_cloud: LocalCloud, vertex: httpx.Client, genai_client: genai.Client
+) -> None:
+    tuned = plant(local_cloud, "21")["tunedModel"]
+    checkpoints = tuned["checkpoints"]
+    assert [(item["checkpointId"], item["epoch"]) for item in checkpoints] == [("1", 1), ("2", 2), ("3", 3)]
+    assert len({item["endpoint"] for item in checkpoints}) == 3
+    assert tuned["endpoint"] == checkpoints[-1]["endpoint"]
+    model = genai_client.models.get(model=tuned["model"])
+    assert (model.default_checkpoint_id, len(model.checkpoints or [])) == ("3", 3)
+    for item in checkpoints:
+        assert genai_client.models.generate_content(model=item["endpoint"], contents="Hello").candidates
+
+
 def test_a_planted_job_keeps_all_its_fields(local_cloud: LocalCloud, vertex: httpx.Client) -> None:
     fields = {
         "state": "JOB_STATE_FAILED",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.local_cloud.conftest import TRAINING
+from tests.local_cloud.conftest import ENDLESS, TRAINING
 from tests.local_cloud.services import (
     INCLUDE,
     LocalCloud,
@@ -31,7 +31,8 @@ from local_cloud.vertex.jobs.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENDLESS = 1_000_000
+PACE = 0.05
+"""Seconds for a step: with it, ENDLESS epochs take longer than any test waits."""
 
 
 def create(cloud: LocalCloud, client: httpx.Client, epochs: int) -> str:
@@ -89,7 +90,7 @@ def test_a_restart_loses_nothing_and_trains_a_running_job_again(tmp_path: Path) 
 
 
 def test_a_job_being_cancelled_at_a_restart_ends_cancelled(tmp_path: Path) -> None:
-    process, cloud = start_local_cloud(tmp_path)
+    process, cloud = start_local_cloud(tmp_path, step_seconds=PACE)
     with cloud.http() as client:
         name = create(cloud, client, ENDLESS)
         wait_for_job(client, name, "JOB_STATE_RUNNING")
@@ -104,7 +105,7 @@ def test_a_job_being_cancelled_at_a_restart_ends_cancelled(tmp_path: Path) -> No
 
 
 def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
-    with running_local_cloud(tmp_path, training_processes=1, pending_seconds=0) as cloud, cloud.http() as client:
+    with running_local_cloud(tmp_path, training_processes=1, step_seconds=PACE) as cloud, cloud.http() as client:
         first = create(cloud, client, ENDLESS)
         wait_for_job(client, first, "JOB_STATE_RUNNING")
         second, third = create(cloud, client, ENDLESS), create(cloud, client, 1)
@@ -122,7 +123,7 @@ def test_jobs_over_the_limit_wait_their_turn(tmp_path: Path) -> None:
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], LocalCloud, list[int]]]:
     """A local cloud in the middle of a job, with the pids of all its children."""
-    process, cloud = start_local_cloud(tmp_path)
+    process, cloud = start_local_cloud(tmp_path, step_seconds=PACE)
     with cloud.http() as client:
         wait_for_job(client, create(cloud, client, ENDLESS), "JOB_STATE_RUNNING")
     children = descendants(process.pid)
@@ -165,7 +166,11 @@ def test_the_server_ends_with_its_parent_unless_detached(tmp_path: Path, flags: 
     command = [*command_line(tmp_path / "state", ready), *flags]
     starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); sys.stdin.read()"
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(INCLUDE)}
-    parent = subprocess.Popen([sys.executable, "-c", starter, *command], env=environment, stdin=subprocess.PIPE)
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", starter, *command], env=environment, stdin=subprocess.PIPE, stderr=errors
+        )
     wait_until(ready.exists, 60, "the local cloud to start")
     cloud = read_ready(ready)
     parent.kill()
@@ -174,6 +179,8 @@ def test_the_server_ends_with_its_parent_unless_detached(tmp_path: Path, flags: 
         assert httpx.get(f"{cloud.vertex_url}/_local/health", trust_env=False).json() == {"status": "ok"}
         os.kill(cloud.pid, signal.SIGTERM)
     wait_until(lambda: not process_exists(cloud.pid) and not process_exists(cloud.storage_pid), 30, "the end")
+    reason = "the process that started this one has ended; --detached keeps it running"
+    assert (reason in log.read_text()) is not survives
 
 
 def test_the_key_file_is_private_and_both_servers_listen_on_loopback_only(local_cloud: LocalCloud) -> None:

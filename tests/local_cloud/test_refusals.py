@@ -45,6 +45,8 @@ def with_spec(body: dict[str, Any], **spec: Any) -> dict[str, Any]:
         (b'{"contents": "\xff"}\n', "Row: 0. Invalid JSON"),
         (rb'{"contents": [{"parts": [{"text": "cut \ud83d"}]}]}', "Row: 0. Invalid JSON"),
         ('{"contents": [{"parts": [{"text": "a", "score": NaN}]}]}', "Row: 0. Invalid JSON: NaN is not JSON"),
+        (b"\xef\xbb\xbf" + b'{"contents": []}', "Row: 0. Invalid JSON: it begins with a byte order mark."),
+        ('{"a": ' + "9" * 100_000 + "}", "Row: 0. Invalid JSON: a number of 100000 digits is too large."),
         ('{"contents": [{"parts": [{"text": 5}]}]}', "Row: 0. Every item of `contents` needs a list of `parts`"),
         ("", "has no examples"),
     ],
@@ -91,8 +93,19 @@ def test_a_missing_object_is_noticed_at_creation(vertex: httpx.Client, job_body:
         ({"labels": {"team": "a" * 65}}, {}, 400, "Invalid label"),
         ({"tunedModelDisplayName": "x" * 129}, {}, 400, "longer than 128 characters"),
         ({}, {"epochCount": -1}, 400, "epoch_count"),
+        ({}, {"epochCount": 10_001}, 501, "The local Vertex AI trains at most 10,000 epochs."),
+        ({}, {"epochCount": "100000000000"}, 501, "at most 10,000 epochs"),
         ({}, {"learningRate": 0.1}, 400, "not supported"),
         ({}, {"batchSize": 4}, 400, "not supported"),
+        *(
+            (
+                {"baseModel": base, "encryptionSpec": {"kmsKeyName": "k"}},
+                {},
+                400,
+                f"not supported for base model {base}",
+            )
+            for base in ("gemini-3.5-flash", "gemini-3.1-flash-lite")
+        ),
         ({"distillationSpec": {}}, {}, 501, "does not imitate `distillationSpec`"),
         ({"customBaseModel": "gs://a/b"}, {}, 501, "does not imitate `customBaseModel`"),
         ({"preferenceOptimizationSpec": {}}, {}, 400, "Only one tuning spec"),

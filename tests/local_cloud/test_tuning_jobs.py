@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.genai import errors, types
-from tests.local_cloud.conftest import EPOCHS_BY_HEART
+from tests.local_cloud.conftest import ENDLESS, EPOCHS_BY_HEART
 from tests.local_cloud.services import LocalCloud, wait_for_job, wait_until
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from google import genai
 
 pytestmark = pytest.mark.filterwarnings("ignore::google.genai.errors.ExperimentalWarning")
-
-ENDLESS = 1_000_000
 
 
 def config(validation_uri: str | None = None, **fields: Any) -> types.CreateTuningJobConfig:
@@ -130,8 +128,10 @@ def test_jobs_are_listed_by_label_newest_first_in_pages(genai_client: genai.Clie
     assert list(none) == []
 
 
-def test_a_running_job_is_cancelled(genai_client: genai.Client, vertex: httpx.Client, training_uri: str) -> None:
-    name = full_name(tune(genai_client, training_uri, config(epoch_count=ENDLESS)))
+def test_a_running_job_is_cancelled(
+    genai_client: genai.Client, vertex: httpx.Client, training_uri: str, endless: dict[str, Any]
+) -> None:
+    name = full_name(tune(genai_client, training_uri, config(epoch_count=ENDLESS, **endless)))
     wait_for_job(vertex, name, "JOB_STATE_RUNNING")
     genai_client.tunings.cancel(name=name)
     cancelled = wait_for_job(vertex, name)
@@ -145,9 +145,9 @@ def test_a_running_job_is_cancelled(genai_client: genai.Client, vertex: httpx.Cl
 
 
 def test_a_pending_job_is_cancelled_without_ever_running(
-    genai_client: genai.Client, vertex: httpx.Client, training_uri: str
+    genai_client: genai.Client, vertex: httpx.Client, training_uri: str, endless: dict[str, Any]
 ) -> None:
-    name = full_name(tune(genai_client, training_uri, config(epoch_count=ENDLESS)))
+    name = full_name(tune(genai_client, training_uri, config(epoch_count=ENDLESS, **endless)))
     genai_client.tunings.cancel(name=name)
     cancelled = wait_for_job(vertex, name)
     assert cancelled["state"] == "JOB_STATE_CANCELLED"

@@ -20,6 +20,7 @@ from local_cloud.vertex.api.publishers import PublishersApi
 from local_cloud.vertex.api.tuning import TuningApi
 from local_cloud.vertex.catalogue import Catalogue
 from local_cloud.vertex.control.api import ControlApi
+from local_cloud.vertex.control.changes import Changes
 from local_cloud.vertex.control.faults import InjectFaults
 from local_cloud.vertex.control.ledger import Ledger, LogRequests, RequestLog
 from local_cloud.vertex.control.planting import Planting
@@ -45,11 +46,13 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
     Raises:
         ApiError: a job of the script can't be planted.
         OtherVersionError: the state directory is another version's.
+        sqlite3.DatabaseError: the job store is no database.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    store = Store(settings.state_dir / "vertex.sqlite")
+    store = Store(settings.store_file)
     registry = Registry(store.db)
     rules = Rules(store)
+    changes = Changes(store, settings)
     catalogue = Catalogue.load(settings.models_file)
     products = Products(store, registry, catalogue)
     planting = Planting(store, registry, products)
@@ -76,7 +79,7 @@ def create_app(settings: Settings, script: Script | None = None) -> Starlette:
     services = (
         tokens,
         Ledger(store, log),
-        ControlApi(store, rules, settings, planting, runner.admit),
+        ControlApi(store, rules, settings, changes, planting, runner.admit),
         TuningApi(store, creation, runner, settings),
         ContentApi(store, registry, settings, catalogue, serving, rules),
         MetadataApi(store),

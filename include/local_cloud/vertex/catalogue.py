@@ -35,7 +35,7 @@ class Thinking:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """One row of the models table."""
+    """One row of the models table; ``cmek``: whether a job may name a customer-managed encryption key."""
 
     name: str
     status: str
@@ -45,6 +45,7 @@ class BaseModel:
     dropped_share: float = 0.1
     tuning_locations: tuple[str, ...] | None = None
     serving_locations: dict[str, str] = field(default_factory=dict)
+    cmek: bool = True
     thinking: Thinking | None = None
 
     @property
@@ -119,6 +120,7 @@ def _base_model(name: str, row: dict[str, object]) -> BaseModel:
         dropped_share=limits.get("dropped_share", BaseModel.dropped_share),
         tuning_locations=locations,
         serving_locations={str(k): str(v) for k, v in serving.items()} if isinstance(serving, dict) else {},
+        cmek=bool(row.get("cmek", True)),
         thinking=_thinking(row.get("thinking")),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local_cloud.vertex.control.script import Behaviour
 
@@ -21,14 +21,33 @@ class Settings:
         models_file: YAML table of base models.
         training_processes: how many jobs train at the same time on this machine; the others are
             WAITING_FOR_CAPACITY, first come, first served.
+        scripted: fields of the behaviour that the script sets.
+        flags: fields of the behaviour that were given as start-up flags.
         behaviour: everything that may change while the service runs. Read it anew each time.
+
+    Raises:
+        ValidationError: there is no such behaviour.
     """
 
     state_dir: Path
     storage_url: str
     models_file: Path
     training_processes: int = 2
-    behaviour: Behaviour = field(default_factory=Behaviour)
+    scripted: dict[str, Any] = field(default_factory=dict)
+    flags: dict[str, Any] = field(default_factory=dict)
+    behaviour: Behaviour = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.behaviour = self.behaviour_with({})
+
+    def behaviour_with(self, changes: dict[str, Any]) -> Behaviour:
+        """Return the behaviour to start with after a run in which ``changes`` were made: flags overrule them."""
+        return Behaviour.model_validate({**self.scripted, **changes, **self.flags})
+
+    @property
+    def store_file(self) -> Path:
+        """The job store."""
+        return self.state_dir / "vertex.sqlite"
 
     @property
     def jobs_directory(self) -> Path:

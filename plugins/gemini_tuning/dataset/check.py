@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from gzip import GzipFile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from gemini_tuning.dataset import examples
-from gemini_tuning.dataset.report import (
-    Counts,
-    DatasetFile,
-    DatasetReport,
-    Distribution,
-    Estimate,
-    Finding,
-    Findings,
-    Statistics,
-)
-from gemini_tuning.dataset.source import OpenSource, lines, open_source
-from gemini_tuning.tuning.models import BaseModelInfo, ModelTable
+from gemini_tuning.dataset import sniffing
+from gemini_tuning.dataset.analyses import analyse, scanner_of
+from gemini_tuning.dataset.codes import severities
+from gemini_tuning.dataset.cost import estimate, over_budget
+from gemini_tuning.dataset.duplicates import compare
+from gemini_tuning.dataset.limits import check_limits, rules_of
+from gemini_tuning.dataset.options import USUAL, Checks
+from gemini_tuning.dataset.progress import Progress, Report
+from gemini_tuning.dataset.quarantine import RejectedLine
+from gemini_tuning.dataset.ranges import UNPACKING_ERRORS
+from gemini_tuning.dataset.reading import FileScan, read
+from gemini_tuning.dataset.rejections import Rejections
+from gemini_tuning.dataset.report import Counts, DatasetReport, Distribution, Estimate, Finding, Findings, Statistics
+from gemini_tuning.dataset.scanning import bounded_line
+from gemini_tuning.dataset.source import open_source
+from gemini_tuning.errors import UnusableInputError
+from gemini_tuning.tuning.models import ModelTable
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-CHARACTERS_PER_TOKEN = 4  # Google's rule of thumb for text; good to about a third either way
+_LINES_BETWEEN_REPORTS = 10_000
 
 
 def check_dataset(
@@ -38,186 +42,103 @@ def check_dataset(
     models: ModelTable,
     root: Path | None,
     storage: Callable[[], Client],
+    checks: Checks = USUAL,
+    budget_usd: float | None = None,
+    smoke_prompts: Sequence[str] = (),
+    rejected: Callable[[Iterator[RejectedLine]], None] | None = None,
+    progress: Report | None = None,
+    processes: int | None = None,
 ) -> DatasetReport:
-    """Read both files once and return the verdict.
+    """Read both files and return the verdict; lines that have to be compared are read again.
 
     :param train: local path or ``gs://`` URI; likewise ``validation``, which may be None.
     :param epochs: the planned number, or None to estimate with the table's assumed number.
     :param root: the folder local files must lie in; None = anywhere.
     :param storage: makes a Cloud Storage client; called for ``gs://`` only.
+    :param checks: what is looked for, and how severe it is.
+    :param budget_usd: a job estimated to cost more is an error; None = no limit.
+    :param smoke_prompts: what the tuned model will be asked, for training must not contain it.
+    :param rejected: is given every rejected line of both files with its faults, which are read once more for it.
+    :param progress: is told how far the reading is, now and then.
+    :param processes: how many others take part, 0 = none; None = by the size of each file.
     :raises UnusableInputError: when a file can't be read at all.
+    :raises ConfigError: when ``checks`` can't be done.
     :raises TransientError: when Cloud Storage can't be reached.
     """
-    errors, warnings = Findings(), Findings()
+    scanner = scanner_of(checks.private_data)
+    chosen = severities(checks.severities)
+    if scanner is not None and checks.private_data is not None:
+        chosen |= scanner.severities(block=checks.private_data.found == "block") | checks.severities
+    rules = rules_of(base_model, models, chosen)
+    rejections = Rejections(rules) if rejected is not None else None
+    findings = Findings(chosen, rejections.add if rejections else None)
     scans = []
     for reference in (train, validation) if validation else (train,):
         with open_source(reference, root=root, storage=storage) as source:
-            scans.append(_Scan(source, errors, warnings))
-    training = scans[0]
+            scans.append(read(source, rules, findings, processes=processes, progress=progress))
     info = models.find(base_model)
-    if len(scans) > 1:
-        _compare(training, scans[1])
-    if info is not None:
-        _check_limits(info, [scan.file for scan in scans], training.tokens, warnings, errors)
+
+    @contextmanager
+    def reopened(scan: FileScan) -> Iterator[BinaryIO]:
+        with open_source(scan.reference, root=root, storage=storage) as source:
+            if source.generation != scan.file.generation or source.size != scan.file.bytes:
+                raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.")
+            packed = source.stream.peek(2).startswith(sniffing.GZIP)
+            yield cast("BinaryIO", GzipFile(fileobj=source.stream) if packed else source.stream)
+
+    @contextmanager
+    def lines(scan: FileScan) -> Iterator[Iterator[bytes]]:
+        with reopened(scan) as stream:
+            yield _lines(stream, scan, progress)
+
+    compare(scans, smoke_prompts, findings, lines)
+    notes = analyse(scans, checks.near_duplicates, scanner, findings, lines)
+    check_limits(info, scans, findings)
+    estimated = estimate(sum(value * count for value, count in scans[0].tokens.items()), epochs, info, models)
+    if budget_usd is not None and (fault := over_budget(estimated, budget_usd)) is not None:
+        findings.add(Finding(file=scans[0].reference, **fault._asdict()))
+    if rejected is not None and rejections is not None:
+        rejected(_rejected(scans, rejections, reopened))
+    return _report(scans, findings, estimated, notes)
+
+
+def _lines(stream: BinaryIO, scan: FileScan, progress: Report | None) -> Iterator[bytes]:
+    """Yield the lines of a file once more, as far as it can be unpacked."""
+    began, count, size = time.monotonic(), 0, 0
+    with suppress(*UNPACKING_ERRORS):
+        while line := bounded_line(stream)[0]:
+            yield line
+            count += 1
+            size += len(line)
+            if progress is not None and count % _LINES_BETWEEN_REPORTS == 0:
+                seconds = time.monotonic() - began
+                progress(Progress(f"{scan.reference}, again", size, scan.unpacked_bytes, count, seconds))
+
+
+def _rejected(
+    scans: Sequence[FileScan], rejections: Rejections, reopened: Callable[[FileScan], AbstractContextManager[BinaryIO]]
+) -> Iterator[RejectedLine]:
+    for scan in scans:
+        with reopened(scan) as stream:
+            yield from rejections.of(scan, stream)
+
+
+def _report(scans: Sequence[FileScan], findings: Findings, estimated: Estimate, notes: Sequence[str]) -> DatasetReport:
+    training = scans[0]
+    files = [scan.reference for scan in scans]
     return DatasetReport(
-        accepted=errors.total == 0,
+        accepted=findings.total("error") == 0,
         files=tuple(scan.file for scan in scans),
-        errors=errors.listed(),
-        warnings=warnings.listed(),
-        counts=Counts(errors=errors.total, warnings=warnings.total, by_code={**errors.by_code, **warnings.by_code}),
-        truncated=errors.truncated or warnings.truncated,
-        statistics=training.statistics(),
-        estimate=estimate(sum(training.tokens), epochs, info, models),
+        errors=findings.listed("error", files),
+        warnings=findings.listed("warning", files),
+        counts=Counts(errors=findings.total("error"), warnings=findings.total("warning"), by_code=findings.by_code),
+        truncated=findings.truncated,
+        statistics=Statistics(
+            turns=Distribution.of(training.turns),
+            characters=Distribution.of(training.characters),
+            estimated_tokens=Distribution.of(training.tokens),
+            roles=dict(training.roles),
+        ),
+        estimate=estimated,
+        notes=tuple(notes),
     )
-
-
-def estimate(tokens: int, epochs: int | None, info: BaseModelInfo | None, models: ModelTable) -> Estimate:
-    """Return tokens × epochs × price, saying which of them were assumed."""
-    used = epochs or models.assumed_epochs
-    price = info.price if info else None
-    return Estimate(
-        tokens_per_epoch=tokens,
-        epochs=used,
-        epochs_assumed=epochs is None,
-        cost_usd=round(tokens * used * price.usd_per_million_tokens / 1e6, 4) if price else None,
-        price_as_of=price.as_of if price else None,
-        price_verified=price.verified if price else None,
-    )
-
-
-class _Scan:
-    """One pass over one file: hashes of its bytes, faults of its lines, counts of its examples."""
-
-    def __init__(self, source: OpenSource, errors: Findings, warnings: Findings) -> None:
-        self._reference = source.reference
-        self._errors = errors
-        self._warnings = warnings
-        self.prompts: dict[bytes, int] = {}
-        self.characters: list[int] = []
-        self.tokens: list[int] = []
-        self.turns: list[int] = []
-        self.roles: Counter[str] = Counter()
-        hashed = _HashingLines(source)
-        for number, line, cut in hashed:
-            self._line(number, line, cut)
-        if hashed.bytes == 0:
-            self._error(examples.Fault("empty-file", "the file is empty", "Write one example per line."), None)
-        self.file = DatasetFile(
-            path=source.reference,
-            bytes=hashed.bytes,
-            examples=len(self.characters),
-            sha256=hashed.sha256,
-            crc32c=hashed.crc32c,
-            generation=source.generation,
-        )
-
-    def statistics(self) -> Statistics:
-        return Statistics(
-            turns=Distribution.of(self.turns),
-            characters=Distribution.of(self.characters),
-            estimated_tokens=Distribution.of(self.tokens),
-            roles=dict(self.roles),
-        )
-
-    def warn(self, fault: examples.Fault, line: int) -> None:
-        """Count a warning about a line."""
-        self._warnings.add(Finding(file=self._reference, line=line, **fault._asdict()))
-
-    def _error(self, fault: examples.Fault, line: int | None) -> None:
-        self._errors.add(Finding(file=self._reference, line=line, **fault._asdict()))
-
-    def _line(self, number: int, line: bytes, cut: bool) -> None:
-        if cut:
-            found = [examples.Fault("line-too-long", "longer than 16 MiB", "One line holds one example.")]
-        else:
-            document, unreadable = examples.parse(line)
-            found = [unreadable] if unreadable else examples.faults(document)
-        for fault in found:
-            self._error(fault, number)
-        if not found:
-            self._example(number, examples.example(document))
-
-    def _example(self, number: int, example: examples.Example) -> None:
-        self.characters.append(example.characters)
-        self.tokens.append(-(-example.characters // CHARACTERS_PER_TOKEN))
-        self.turns.append(len(example.roles))
-        self.roles.update(example.roles)
-        digest = hashlib.blake2b(example.prompt.encode(), digest_size=16).digest()
-        first = self.prompts.setdefault(digest, number)
-        if first != number:
-            fault = examples.Fault(
-                "repeated-prompt",
-                f"the same prompt as line {first}",
-                "Keep one, unless the repetition is meant.",
-            )
-            self.warn(fault, number)
-
-
-class _HashingLines:
-    """The lines of a source, while sha256 and crc32c of all its bytes add up on the side."""
-
-    def __init__(self, source: OpenSource) -> None:
-        from google_crc32c import Checksum
-
-        self._source = source
-        self._sha256 = hashlib.sha256()
-        self._crc32c = Checksum()
-        self.bytes = 0
-
-    def __iter__(self) -> Iterator[tuple[int, bytes, bool]]:
-        return lines(self)  # type: ignore[arg-type]  # readline is all that lines() asks for
-
-    def readline(self, size: int) -> bytes:
-        line = self._source.stream.readline(size)
-        self._sha256.update(line)
-        self._crc32c.update(line)
-        self.bytes += len(line)
-        return line
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def crc32c(self) -> str:
-        return base64.b64encode(self._crc32c.digest()).decode()
-
-
-def _compare(training: _Scan, validation: _Scan) -> None:
-    """Warn of validation prompts that training contains: they make the validation loss look better than it is."""
-    for digest, line in validation.prompts.items():
-        if (twin := training.prompts.get(digest)) is not None:
-            fault = examples.Fault(
-                "validation-leak",
-                f"the same prompt as training line {twin}",
-                "Keep it in one of the two files.",
-            )
-            validation.warn(fault, line)
-
-
-def _check_limits(
-    info: BaseModelInfo, files: list[DatasetFile], tokens: list[int], warnings: Findings, errors: Findings
-) -> None:
-    limits = info.limits
-    if limits is None:
-        return
-    train = files[0]
-
-    def add(findings: Findings, file: DatasetFile, code: str, message: str, hint: str) -> None:
-        findings.add(Finding(code=code, file=file.path, message=message, hint=hint))
-
-    if train.bytes > limits.training_bytes:
-        message = f"{train.bytes:,} bytes, the service takes {limits.training_bytes:,}"
-        add(errors, train, "file-too-large", message, "Train on a part of it.")
-    if train.examples > limits.training_examples:
-        message = f"{train.examples:,} examples, the service takes {limits.training_examples:,}"
-        add(errors, train, "too-many-examples", message, "Train on a part of it.")
-    if 0 < train.examples < limits.recommended_training_examples:
-        message = f"{train.examples:,} examples; Google recommends {limits.recommended_training_examples} to start with"
-        add(warnings, train, "few-examples", message, "Collect more before paying for a large run.")
-    if (too_long := sum(count > limits.tokens_per_example for count in tokens)) > 0:
-        message = f"{too_long:,} examples look longer than {limits.tokens_per_example:,} tokens"
-        add(warnings, train, "long-examples", message, "The service drops examples over its limit.")
-    if len(files) > 1 and files[1].examples > limits.validation_examples:
-        message = f"{files[1].examples:,} examples, the service takes {limits.validation_examples:,}"
-        add(errors, files[1], "too-many-examples", message, "Validate on a part of it.")

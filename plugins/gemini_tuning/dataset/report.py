@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from gemini_tuning.dataset.codes import LISTED_PER_CODE, Severity
 from gemini_tuning.values import Value
 
-LISTED_PER_CODE = 20
+MOST_BUCKETS = 20
 
 
 class Finding(Value):
@@ -43,28 +46,43 @@ class DatasetFile(Value):
     generation: int | None = None
 
 
+class Bucket(Value):
+    """How many examples have a count from ``left`` to ``right``, both included."""
+
+    left: int
+    right: int
+    count: int
+
+
 class Distribution(Value):
-    """Five numbers about a count per example."""
+    """Five numbers about a count per example, and how the examples spread over it."""
 
     min: float
     mean: float
     median: float
     p95: float
     max: float
+    buckets: tuple[Bucket, ...] = ()
 
     @classmethod
-    def of(cls, values: Sequence[int]) -> Distribution | None:
-        """Return the distribution of a non-empty sequence, or None."""
+    def of(cls, counts: Mapping[int, int]) -> Distribution | None:
+        """Return the distribution of values that were counted, or None when there are none."""
+        values = sorted(counts)
         if not values:
             return None
-        ordered = sorted(values)
-        last = len(ordered) - 1
+        upto = list(itertools.accumulate(counts[value] for value in values))
+        last = upto[-1] - 1
+
+        def at(rank: int) -> int:
+            return values[bisect.bisect_right(upto, rank)]
+
         return cls(
-            min=ordered[0],
-            mean=round(sum(ordered) / len(ordered), 2),
-            median=ordered[last // 2],
-            p95=ordered[round(last * 0.95)],
-            max=ordered[last],
+            min=values[0],
+            mean=round(sum(value * counts[value] for value in values) / upto[-1], 2),
+            median=at(last // 2),
+            p95=at(round(last * 0.95)),
+            max=values[-1],
+            buckets=_buckets(counts, at(round(last * 0.99))),
         )
 
 
@@ -110,7 +128,10 @@ class Counts(Value):
 
 
 class DatasetReport(Value):
-    """The verdict on a training file and, where given, its validation file."""
+    """The verdict on a training file and, where given, its validation file.
+
+    ``notes`` say what was looked at only in part, or not at all.
+    """
 
     accepted: bool
     files: tuple[DatasetFile, ...]
@@ -120,6 +141,7 @@ class DatasetReport(Value):
     truncated: bool
     statistics: Statistics | None
     estimate: Estimate | None
+    notes: tuple[str, ...] = ()
 
     @property
     def train(self) -> DatasetFile:
@@ -138,39 +160,96 @@ class DatasetReport(Value):
         errors, warnings = self.counts.errors, self.counts.warnings
         return f"Dataset {verdict}: {examples}; {_count(errors, 'error')}, {_count(warnings, 'warning')}"
 
+    def within(self, size: int) -> DatasetReport:
+        """Return the report with so few findings of each code that its JSON has at most ``size`` bytes, if it can.
+
+        The counts stay.
+        """
+        kept, report = LISTED_PER_CODE, self
+        while kept and len(report.model_dump_json()) > size:
+            kept //= 2
+            errors, warnings = _first(self.errors, kept), _first(self.warnings, kept)
+            report = self.model_copy(update={"errors": errors, "warnings": warnings, "truncated": True})
+        return report
+
 
 class Findings:
-    """Collects findings: all are counted, the first few of each code are listed."""
+    """Collects findings by their severity: all are counted, the first few of each code and file are listed.
 
-    def __init__(self) -> None:
+    :param rejecting: is given every error that ``add`` is given, listed or not.
+    """
+
+    def __init__(self, severities: Mapping[str, Severity], rejecting: Callable[[Finding], None] | None = None) -> None:
+        self._severities = severities
+        self._rejecting = rejecting
         self._listed: list[Finding] = []
+        self._room: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[str] = Counter()
 
     def add(self, finding: Finding) -> None:
         """Count a finding, and keep it while its code has room."""
-        self._counts[finding.code] += 1
-        if self._counts[finding.code] <= LISTED_PER_CODE:
+        self.count(finding.code, 1)
+        self.keep(finding)
+        if self._rejecting is not None and self._severities[finding.code] == "error":
+            self._rejecting(finding)
+
+    def keep(self, finding: Finding) -> None:
+        """Keep a finding that is counted elsewhere, while its code has room."""
+        place = (finding.code, finding.file)
+        if self._severities[finding.code] != "ignore" and self._room[place] < LISTED_PER_CODE:
+            self._room[place] += 1
             self._listed.append(finding)
 
-    def listed(self) -> tuple[Finding, ...]:
-        """Return the kept findings in the order of file and line."""
-        return tuple(self._listed)
+    def count(self, code: str, number: int) -> None:
+        """Count findings that are kept elsewhere, or not at all."""
+        if self._severities[code] != "ignore":
+            self._counts[code] += number
 
-    @property
-    def total(self) -> int:
-        """How many were added."""
-        return self._counts.total()
+    def listed(self, severity: Severity, files: Sequence[str]) -> tuple[Finding, ...]:
+        """Return the kept findings of a severity, in the order of the files and their lines."""
+        kept = [finding for finding in self._listed if self._severities[finding.code] == severity]
+        return tuple(sorted(kept, key=lambda finding: (files.index(finding.file), finding.line or 0)))
+
+    def total(self, severity: Severity) -> int:
+        """How many of a severity there were."""
+        return sum(number for code, number in self._counts.items() if self._severities[code] == severity)
 
     @property
     def by_code(self) -> dict[str, int]:
-        """How many were added, by code."""
+        """How many there were, by code."""
         return dict(self._counts)
 
     @property
     def truncated(self) -> bool:
         """Whether some were counted but not kept."""
-        return self.total > len(self._listed)
+        return self._counts.total() > len(self._listed)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _first(findings: Iterable[Finding], kept: int) -> tuple[Finding, ...]:
+    room: Counter[str] = Counter()
+    first = []
+    for finding in findings:
+        room[finding.code] += 1
+        if room[finding.code] <= kept:
+            first.append(finding)
+    return tuple(first)
+
+
+def _buckets(counts: Mapping[int, int], upper: int) -> tuple[Bucket, ...]:
+    """Return equal buckets of a round width up to ``upper``; the last one also holds the few examples beyond it."""
+    lowest, highest = min(counts), max(counts)
+    widths = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+    width = next(width for width in widths if upper // width - lowest // width < MOST_BUCKETS)
+    first, last = lowest // width, upper // width
+    tally: Counter[int] = Counter()
+    for value, count in counts.items():
+        tally[min(value // width, last)] += count
+    rights = [*((place + 1) * width - 1 for place in range(first, last)), max((last + 1) * width - 1, highest)]
+    return tuple(
+        Bucket(left=place * width, right=right, count=tally[place])
+        for place, right in zip(range(first, last + 1), rights, strict=True)
+    )

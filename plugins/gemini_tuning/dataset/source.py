@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.cloud.storage import Blob, Client
 
-LARGEST_LINE = 16 * 1024 * 1024
+LARGEST_LINE = 16 * 1024 * 1024  # bytes
 RETRY_SECONDS = 10.0  # the client alone would go on for two minutes, and Airflow retries the task besides
 _HERE = Path()
 _BUFFER = 1024 * 1024
@@ -25,10 +25,15 @@ _BUFFER = 1024 * 1024
 
 @dataclass(frozen=True)
 class OpenSource:
-    """An open dataset: its reference as written, its bytes, and its generation where it lies in Cloud Storage."""
+    """An open dataset: its reference as written, its bytes and their number.
+
+    ``path`` is set for a file on disk, ``generation`` for an object in Cloud Storage.
+    """
 
     reference: str
-    stream: BinaryIO
+    stream: BufferedReader[Any]
+    size: int
+    path: Path | None = None
     generation: int | None = None
 
 
@@ -81,8 +86,9 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
     if not reference:
         raise UnusableInputError("no dataset is named; write the path of a JSONL file, or gs://bucket/path/file.jsonl.")
     if not in_cloud_storage(reference):
-        with local_file(reference, root).open("rb") as stream:
-            yield OpenSource(reference, stream)
+        path = local_file(reference, root)
+        with BufferedReader(path.open("rb", buffering=0), _BUFFER) as stream:
+            yield OpenSource(reference, stream, os.fstat(stream.fileno()).st_size, path)
         return
     with google_errors(f"Reading {reference}"):
         blob = find_object(storage(), reference)
@@ -91,8 +97,8 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
                 f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
             )
         # the client's reader alone would be read byte by byte, for it can't look ahead
-        with io.BufferedReader(blob.open("rb", retry=storage_retry()), _BUFFER) as stream:
-            yield OpenSource(reference, stream, blob.generation)
+        with BufferedReader(blob.open("rb", retry=storage_retry()), _BUFFER) as stream:
+            yield OpenSource(reference, stream, blob.size, generation=blob.generation)
 
 
 def find_object(client: Client, uri: str) -> Blob | None:
@@ -106,18 +112,3 @@ def storage_retry() -> Retry:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
-
-
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield line number (from 1), the line without its line feed, and whether it was cut at ``LARGEST_LINE``.
-
-    Splits at line feeds only: other separators may stand inside a JSON string.
-    """
-    number = 0
-    while line := stream.readline(LARGEST_LINE):
-        number += 1
-        cut = not line.endswith(b"\n") and len(line) == LARGEST_LINE
-        rest = line
-        while rest and not rest.endswith(b"\n") and len(rest) == LARGEST_LINE:
-            rest = stream.readline(LARGEST_LINE)
-        yield number, line.removesuffix(b"\n"), cut

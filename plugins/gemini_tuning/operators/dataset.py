@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.cost import budget
+from gemini_tuning.dataset.options import Checks
 from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.report_markdown import report_markdown
 from gemini_tuning.dataset.upload import UploadedDataset, UploadedDatasets, upload_dataset
 from gemini_tuning.errors import DatasetRejectedError
 from gemini_tuning.operators.base import GeminiTuningOperator
@@ -22,13 +25,16 @@ if TYPE_CHECKING:
     from gemini_tuning.dataset.report import DatasetFile
 
 REJECTED_REPORT_KEY = "rejected_report"
+MARKDOWN_KEY = "report_markdown"
+LARGEST_REPORT = 150_000  # bytes of JSON as XCom: it goes through the API and a row of Airflow's database
 
 
 class ValidateDatasetOperator(GeminiTuningOperator):
     """Check everything that can be checked before anything is uploaded or paid for.
 
     The base model, its adapter size and location, the smoke suite, and both dataset files, which are compared.
-    Returns a ``DatasetReport``; a rejected dataset fails the task, its report kept as XCom ``rejected_report``.
+    Returns a ``DatasetReport``; a rejected dataset fails the task, its report kept as XCom ``rejected_report``. For
+    people, either way, XCom ``report_markdown`` holds it as a page.
 
     :param train: JSONL below the data root, or ``gs://`` (templated).
     :param validation: the same, or None (templated).
@@ -36,7 +42,9 @@ class ValidateDatasetOperator(GeminiTuningOperator):
     :param hyperparameters: ``epochs``, ``adapter_size``, ``learning_rate_multiplier``; None or unset = the service's
         recommendation (templated).
     :param smoke_suite: suite file that the tuned model will have to pass, read now so that a broken one
-        is found before the job is paid for (templated).
+        is found before the job is paid for (templated). Its prompts must not be in the training data either.
+    :param checks: ``severities``, ``near_duplicates``, ``private_data``; see ``dataset.options.Checks`` (templated).
+    :param budget_usd: a job estimated to cost more is rejected; None = no limit (templated).
     """
 
     template_fields: ClassVar[Sequence[str]] = (
@@ -46,6 +54,8 @@ class ValidateDatasetOperator(GeminiTuningOperator):
         "base_model",
         "hyperparameters",
         "smoke_suite",
+        "checks",
+        "budget_usd",
     )
 
     def __init__(
@@ -56,6 +66,8 @@ class ValidateDatasetOperator(GeminiTuningOperator):
         base_model: str,
         hyperparameters: dict[str, Any] | None = None,
         smoke_suite: str | None = None,
+        checks: dict[str, Any] | None = None,
+        budget_usd: float | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +76,8 @@ class ValidateDatasetOperator(GeminiTuningOperator):
         self.base_model = base_model
         self.hyperparameters = hyperparameters
         self.smoke_suite = smoke_suite
+        self.checks = checks
+        self.budget_usd = budget_usd
 
     def run_stage(self, context: Context) -> dict[str, Any]:
         """Return the report of an accepted dataset."""
@@ -72,8 +86,10 @@ class ValidateDatasetOperator(GeminiTuningOperator):
         today = dt.datetime.now(dt.UTC).date()
         for warning in check_tunable(models, self.base_model, chosen.adapter_size, self.location, today):
             self.log.warning("%s", warning)
+        prompts: Sequence[str] = ()
         if self.smoke_suite:
-            SmokeSuite.load(include_root() / "smoke_tests" / self.smoke_suite)
+            suite = SmokeSuite.load(include_root() / "smoke_tests" / self.smoke_suite)
+            prompts = [test.prompt for test in suite.tests]
         report = check_dataset(
             self.train,
             self.validation,
@@ -82,14 +98,21 @@ class ValidateDatasetOperator(GeminiTuningOperator):
             models=models,
             root=data_root(),
             storage=lambda: self.hook.storage(),
+            checks=Checks.from_json(self.checks or {}),
+            budget_usd=budget(self.budget_usd),
+            smoke_prompts=prompts,
         )
         self._log(report)
+        kept = report.within(LARGEST_REPORT).to_json()
+        page = report_markdown(report, base_model=self.base_model, models=models)
+        context["ti"].xcom_push(MARKDOWN_KEY, page)
+        self.log.info("The whole report:\n\n%s", page)
         if not report.accepted:
-            context["ti"].xcom_push(REJECTED_REPORT_KEY, report.to_json())
+            context["ti"].xcom_push(REJECTED_REPORT_KEY, kept)
             raise DatasetRejectedError(
                 f"{report.headline()}. Nothing was uploaded or paid for. First: {report.errors[0]}"
             )
-        return report.to_json()
+        return kept
 
     def _log(self, report: DatasetReport) -> None:
         for finding in report.errors:

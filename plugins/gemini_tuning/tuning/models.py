@@ -82,6 +82,7 @@ class BaseModelInfo(Value):
     adapter_sizes: tuple[int, ...] = ()
     tuning_locations: tuple[str, ...] | None = None
     serving_locations: dict[str, str] | None = None
+    cmek: bool = True
     limits: Limits | None = None
     price: Price | None = None
     thinking: Thinking | None = None

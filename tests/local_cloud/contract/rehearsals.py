@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.local_cloud.services import INCLUDE
+
 if TYPE_CHECKING:
     from tests.local_cloud.services import LocalCloud
 
-_HERE = Path(__file__).parent / "rehearsal"
+_PATH = (INCLUDE / "local_cloud" / "redirect", Path(__file__).parent / "rehearsal")
 _SECONDS = 280
 _FOREIGN = re.compile(r"GOOGLE_|PYTEST_|\w+_PROXY$", re.IGNORECASE)
 
@@ -28,7 +30,8 @@ def rehearse(
         env={
             **kept,
             "LOCAL_VERTEX_URL": cloud.vertex_url,
-            "PYTHONPATH": str(_HERE),
+            "LOCAL_VERTEX_LONGEST_SLEEP": "0.2",
+            "PYTHONPATH": os.pathsep.join(map(str, _PATH)),
             "GOOGLE_CLOUD_PROJECT": project,
             "GOOGLE_CLOUD_LOCATION": cloud.location,
             "GOOGLE_GENAI_USE_VERTEXAI": "True",

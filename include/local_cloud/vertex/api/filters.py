@@ -1,7 +1,9 @@
 """List filters: the part of Google's filter language (AIP-160) that finds tuning jobs, models and endpoints.
 
 Comparisons joined by ``AND``: ``labels.KEY="value"``, ``labels.KEY:*`` (has the label), ``labels.KEY``,
-``state="JOB_STATE_SUCCEEDED"``, ``tuned_model_display_name="x"`` and the like, with ``=``, ``!=`` or ``:``.
+``state="JOB_STATE_SUCCEEDED"``, ``tuned_model_display_name="x"`` and the like, with ``=``, ``!=`` or ``:``. What could
+never match is refused rather than answered with nothing: a state that there isn't (the short ``SUCCEEDED`` too, since
+Google documents only the whole name), and ``*`` as part of a value.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_cloud.vertex.errors import ApiError, invalid_argument
 from local_cloud.vertex.wire.kinds import camel
+from local_cloud.vertex.wire.tuning import JOB_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +75,8 @@ def _test(field: str, operator: str | None, value: str, fields: dict[str, str], 
         raise _unsupported(text)
     if operator is None or (operator == ":" and value == "*"):
         return lambda document: found(document) is not None
+    if "*" in value or (root == "state" and value not in JOB_STATE.names):
+        raise _unsupported(text)
     if operator == "!=":
         return lambda document: found(document) != value
     return lambda document: found(document) == value

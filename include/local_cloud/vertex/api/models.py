@@ -168,7 +168,9 @@ class ModelsApi:
         """Delete a model with all its versions and endpoints."""
         version = self._version(request)
         if "@" in request.path_params["model"] and len(self._registry.versions(version.model)) > 1:
-            raise invalid_argument(f"{version.model} has further versions. Delete one with :deleteVersion.")
+            raise invalid_argument(
+                f"{version.model} has further versions: delete them all by this name, or one with :deleteVersion."
+            )
         self._registry.delete(version.model)
         return self._operations.deleted(request, version.model)
 

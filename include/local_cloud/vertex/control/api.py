@@ -1,14 +1,16 @@
 """The control API, below ``/_local/``: change settings, script faults, jobs' fates and answers, plant jobs.
 
-It needs no token. ``faults``, ``scenarios`` and ``answers`` are lists of rules (see ``script``): POST adds one and
-answers it with its ``id`` and how often it has ``matched``, GET lists those that are left, DELETE drops one or all.
+It needs no token. Changes of ``settings`` outlive a restart; DELETE forgets them. ``faults``, ``scenarios`` and
+``answers`` are lists of rules (see ``script``): POST adds one and answers it with its ``id`` and how often it has
+``matched``, GET lists those that are left, DELETE drops one or all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -18,28 +20,35 @@ from local_cloud.vertex.errors import invalid_argument, not_found
 from local_cloud.vertex.wire.strict_json import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from pydantic import BaseModel
     from starlette.requests import Request
 
+    from local_cloud.vertex.control.changes import Changes
     from local_cloud.vertex.control.planting import Planting
     from local_cloud.vertex.control.rules import Rules
     from local_cloud.vertex.control.script import Rule
     from local_cloud.vertex.jobs.store import Store
     from local_cloud.vertex.settings import Settings
 
-Model = TypeVar("Model", bound=BaseModel)
-
 
 class ControlApi:
     """The routes that script the service."""
 
     def __init__(
-        self, store: Store, rules: Rules, settings: Settings, planting: Planting, on_change: Callable[[], None]
+        self,
+        store: Store,
+        rules: Rules,
+        settings: Settings,
+        changes: Changes,
+        planting: Planting,
+        on_change: Callable[[], None],
     ) -> None:
         self._store = store
         self._rules = rules
         self._settings = settings
+        self._changes = changes
         self._planting = planting
         self._on_change = on_change
 
@@ -48,6 +57,7 @@ class ControlApi:
         return [
             Route("/_local/settings", self._get_settings, methods=["GET"]),
             Route("/_local/settings", self._change_settings, methods=["PATCH"]),
+            Route("/_local/settings", self._reset_settings, methods=["DELETE"]),
             Route("/_local/jobs", self._list_jobs, methods=["GET"]),
             Route("/_local/jobs", self._plant_job, methods=["POST"]),
             *(route for kind in KINDS for route in self._rule_routes(kind)),
@@ -57,7 +67,10 @@ class ControlApi:
         model = KINDS[kind]
 
         async def add(request: Request) -> JSONResponse:
-            number = self._rules.add(validated(model, await _json(request)))
+            value = await _json(request)
+            with _explained(model):
+                rule = model.model_validate(value)
+            number = self._rules.add(rule)
             return JSONResponse(_shown(number, *self._rules.all(model)[number]))
 
         async def show(_request: Request) -> JSONResponse:
@@ -90,7 +103,14 @@ class ControlApi:
         changes = await _json(request)
         if not isinstance(changes, dict):
             raise invalid_argument("Expected a JSON object of settings.")
-        self._settings.behaviour = validated(Behaviour, {**self._settings.behaviour.model_dump(), **changes})
+        with _explained(Behaviour):
+            self._changes.make(changes)
+        self._on_change()
+        return await self._get_settings(request)
+
+    async def _reset_settings(self, request: Request) -> JSONResponse:
+        """Forget all changes, those of earlier runs too."""
+        self._changes.forget()
         self._on_change()
         return await self._get_settings(request)
 
@@ -115,14 +135,11 @@ class ControlApi:
         return JSONResponse(job.document)
 
 
-def validated(model: type[Model], value: Any) -> Model:
-    """Return ``value`` as a document of a script.
-
-    Raises:
-        ApiError: 400 that names each wrong field.
-    """
+@contextlib.contextmanager
+def _explained(model: type[BaseModel]) -> Iterator[None]:
+    """Turn what is wrong with a document of a script into a 400 that names each wrong field."""
     try:
-        return model.model_validate(value)
+        yield
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, item['loc'])) or 'the document'}: {item['msg']}" for item in error.errors()]
         raise invalid_argument(f"Invalid {model.__name__}: {'; '.join(faults)}.") from error

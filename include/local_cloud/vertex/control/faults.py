@@ -59,7 +59,7 @@ class InjectFaults:
             return
         fails = fault.status or fault.drop or fault.truncate or fault.invalid_json
         delay = latency + fault.delay_seconds
-        if fault.when == "after":
+        if fault.work_is_done:
             answer: list[Message] = []
             await self._app(scope, receive, _into(answer))
             await asyncio.sleep(delay)
@@ -103,13 +103,20 @@ async def _fail(fault: Fault, answer: list[Message], scope: Scope, receive: Rece
         await send(_with_length(_OK, len(_CUT_JSON)))
         await send({"type": "http.response.body", "body": _CUT_JSON})
     elif fault.truncate:
-        body = b"".join(message.get("body", b"") for message in answer[1:])
-        await send(_with_length(answer[0], len(body)))
-        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        await send(answer[0])
+        await send({"type": "http.response.body", "body": _beginning(answer), "more_body": True})
         await cut(scope, receive)
     else:
         for message in answer:
             await send(message)
+
+
+def _beginning(answer: list[Message]) -> bytes:
+    """Return half of an answer's body; of one that comes in pieces (a stream) at least the first piece."""
+    pieces = [message["body"] for message in answer[1:] if message.get("body")]
+    body = b"".join(pieces)
+    is_stream = answer[1].get("more_body", False)
+    return body[: max(len(body) // 2, len(pieces[0]) if is_stream and pieces else 0)]
 
 
 def _phrase(status: int) -> str:

@@ -23,6 +23,7 @@ _MODEL = re.compile(r"(projects/[^/]+/locations/[^/]+/models/[^/@]+)(?:@(\d{1,9}
 _STATE = re.compile(r"JOB_STATE_[A-Z_]+")
 _WITH_MODEL = ("JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED")
 _BASE_MODEL = "gemini-2.5-flash"
+_CHECKPOINTS = 3
 
 
 class Planting:
@@ -81,9 +82,12 @@ class Planting:
         return job
 
     def _tuned_model(self, job: Job) -> dict[str, Any]:
-        endpoint = self._products.endpoint_name(job)
-        checkpoint = {"checkpointId": "1", "epoch": 1, "step": 1, "endpoint": endpoint}
-        return {"model": f"{job.parent}/models/{new_id()}@1", "endpoint": endpoint, "checkpoints": [checkpoint]}
+        checkpoints = [
+            {"checkpointId": str(epoch), "epoch": epoch, "step": epoch, "endpoint": self._products.endpoint_name(job)}
+            for epoch in range(1, _CHECKPOINTS + 1)
+        ]
+        endpoint = checkpoints[-1]["endpoint"]
+        return {"model": f"{job.parent}/models/{new_id()}@1", "endpoint": endpoint, "checkpoints": checkpoints}
 
     def _register(self, job: Job) -> None:
         tuned = job.document.get("tunedModel", {})

@@ -101,9 +101,10 @@ class Fault(Rule):
         message: of that error.
         retry_after: seconds, sent as the ``Retry-After`` header of that error.
         drop: the connection is closed without an answer.
-        truncate: the body ends in the middle, and so does the connection.
+        truncate: the body ends in the middle, and so does the connection; of a stream at least the first piece comes.
         invalid_json: the body is not JSON, with status 200.
-        when: whether the service does what it was asked before it fails like this (a lost answer) or not.
+        when: whether the service does what it was asked before it fails like this (a lost answer, ``after``) or not
+            (``before``). Left out: ``after`` for truncate and invalid_json, which spoil an answer, else ``before``.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"] | None = None
@@ -115,7 +116,12 @@ class Fault(Rule):
     drop: bool = False
     truncate: bool = False
     invalid_json: bool = False
-    when: Literal["before", "after"] = "before"
+    when: Literal["before", "after"] | None = None
+
+    @property
+    def work_is_done(self) -> bool:
+        """Whether the service does what it was asked before it fails like this."""
+        return self.when == "after" if self.when else self.truncate or self.invalid_json
 
     @model_validator(mode="after")
     def _one_thing_goes_wrong(self) -> Fault:
@@ -252,7 +258,7 @@ class Script(Document):
     """A whole script: the contents of a ``--script`` file.
 
     Attributes:
-        settings: fields of Behaviour; start-up flags take precedence.
+        settings: fields of Behaviour; start-up flags and changes made at run time take precedence.
         jobs: TuningJobs as the API answers them, each with its full ``name``, that are there from the start; see
             ``planting``.
         scenarios: what becomes of new jobs.

@@ -12,8 +12,9 @@ from local_cloud.vertex.errors import ApiError
 from local_cloud.vertex.jobs import dataset
 from local_cloud.vertex.jobs.course import first_stage
 from local_cloud.vertex.jobs.request import spec_of
+from local_cloud.vertex.jobs.store import ENDED
 from local_cloud.vertex.names import new_id
-from local_cloud.vertex.training.files import TRAINING, VALIDATION
+from local_cloud.vertex.training.files import TRAINING, VALIDATION, remove_dataset
 from local_cloud.vertex.training.order import write_order
 
 if TYPE_CHECKING:
@@ -61,11 +62,13 @@ class Creation:
         return job
 
     def sweep(self) -> None:
-        """Remove the directories of jobs that never came to be: the server was killed while it created them."""
-        known = {job.id for job in self._store.all_jobs()}
+        """Remove what a killed server left: directories of jobs that never came to be, datasets of ended ones."""
+        states = {job.id: job.state for job in self._store.all_jobs()}
         for directory in self._settings.jobs_directory.glob("*"):
-            if directory.name not in known:
+            if directory.name not in states:
                 shutil.rmtree(directory, ignore_errors=True)
+            elif states[directory.name] in ENDED:
+                remove_dataset(directory)
 
     def _prepare(self, directory: Path, draft: Draft) -> None:
         spec = draft.document[spec_of(draft.document) or ""]

@@ -30,6 +30,8 @@ _PLAIN_FIELDS = ("tunedModelDisplayName", "description", "labels", "encryptionSp
 _LABEL_KEY = re.compile(r"[\w-]{1,64}")
 _LABEL_VALUE = re.compile(r"[\w-]{0,64}")
 _LABELS = 64
+_EPOCHS = 10_000
+"""Far more than anyone means: a training that never ends would hold its place for ever."""
 _TUNED_MODEL = re.compile(r"projects/([^/]+)/locations/([^/]+)/models/([^/@]+)(?:@([^/@]+))?")
 
 
@@ -105,6 +107,8 @@ class JobRequests:
         _check_texts(request)
         _check_hyper_parameters(spec)
         source = self._source(request, parent)
+        if request.get("encryptionSpec", {}).get("kmsKeyName") and not source.base.cmek:
+            raise invalid_argument(f"`encryption_spec` (CMEK) is not supported for base model {source.base.name}.")
         chosen = {
             **hyper,
             "adapterSize": _adapter_size(source, hyper.get("adapterSize")),
@@ -229,6 +233,8 @@ def _check_hyper_parameters(spec: dict[str, Any]) -> None:
     }.items():
         if hyper.get(name, 0) < 0:
             raise invalid_argument(f"`{proto_name}` must not be negative.")
+    if hyper.get("epochCount", 0) > _EPOCHS:
+        raise ApiError(501, f"The local Vertex AI trains at most {_EPOCHS:,} epochs.")
     for name in ("learningRate", "batchSize"):
         if hyper.get(name):
             raise invalid_argument(f"`{name}` is not supported for this base model.")

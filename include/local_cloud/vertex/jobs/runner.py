@@ -16,6 +16,7 @@ from local_cloud.vertex.errors import INTERNAL_CODE
 from local_cloud.vertex.jobs.course import Course, Workshop
 from local_cloud.vertex.jobs.endings import end_job, status, usual_error
 from local_cloud.vertex.jobs.places import Places
+from local_cloud.vertex.training.files import remove_dataset
 
 if TYPE_CHECKING:
     from local_cloud.vertex.jobs.products import Products
@@ -110,6 +111,7 @@ class Runner:
         except Exception:
             log.exception("%s could not be run", job.name)
             end_job(self._store, job, "JOB_STATE_FAILED", error=usual_error("JOB_STATE_FAILED"))
+        remove_dataset(self._settings.job_directory(job.id))
         if job.planted:
             self.admit()
 

@@ -234,6 +234,11 @@ class Store:
         """Keep a value under a name."""
         self.db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
 
+    def kept(self, name: str) -> str | None:
+        """Return the value kept under a name, None when there is none."""
+        row = self.db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else None
+
     def count(self, counter: str) -> int:
         """Add one to a counter and return it."""
         value = self.counter(counter) + 1
@@ -242,8 +247,7 @@ class Store:
 
     def counter(self, counter: str) -> int:
         """Return a counter, 0 when it has never been counted."""
-        row = self.db.execute("SELECT value FROM kept WHERE name = ?", (counter,)).fetchone()
-        return int(row[0]) if row else 0
+        return int(self.kept(counter) or 0)
 
     def secret(self, name: str, fresh: str) -> str:
         """Return the secret kept under ``name``; the first call keeps ``fresh``."""

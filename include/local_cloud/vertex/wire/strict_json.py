@@ -5,6 +5,7 @@ What could not be answered must not be taken: one such text in a job would make 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _DEPTH = 100
 """Protocol buffers read messages nested this deep."""
+_DIGITS = 4000
+"""Of a whole number; Python reads a few more."""
 
 
 def read_json(raw: bytes) -> Any:
@@ -22,8 +25,10 @@ def read_json(raw: bytes) -> Any:
     Raises:
         ValueError: it is not JSON, not UTF-8, nested too deep, or holds what JSON can't say.
     """
+    if raw.startswith(codecs.BOM_UTF8):
+        raise ValueError("it begins with a byte order mark")
     try:
-        value = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if raw.count(b"{") + raw.count(b"[") > _DEPTH and _deeper_than(_DEPTH, value):
@@ -40,8 +45,14 @@ def _refuse(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is too large a number")
+        raise ValueError(f"{text[:50]} is too large a number")
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number of {len(text)} digits is too large")
+    return int(text)
 
 
 def _deeper_than(limit: int, value: Any) -> bool:

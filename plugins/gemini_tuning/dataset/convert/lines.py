@@ -1,0 +1,82 @@
+"""Convert one line: its bytes in, the bytes of its ``contents`` line out, and notes on what did not come along."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from gemini_tuning.dataset.convert.losses import Code, Loss, Notes
+from gemini_tuning.dataset.convert.older_google import convert_developer_api, convert_gemini_1_0, convert_palm
+from gemini_tuning.dataset.convert.openai import convert_chat, convert_completion
+from gemini_tuning.dataset.formats import Format, recognise
+from gemini_tuning.dataset.parsing import DEEPEST, parse
+
+_KEYS_NAMED = 6
+
+
+class Converted(NamedTuple):
+    """What became of a line; ``data`` is None where it was refused, and ends with a line feed otherwise."""
+
+    data: bytes | None
+    format: Format | None
+    losses: list[Loss]
+
+
+def convert_line(line: bytes, wanted: Format | None, *, keep_weights: bool) -> Converted:
+    """Convert one line.
+
+    :param line: without its line feed.
+    :param wanted: the format it is in; None = look.
+    :param keep_weights: see ``convert_chat``.
+    """
+    notes = Notes()
+    document, fault = parse(line)
+    if fault is not None:
+        column = f" (column {fault.column})" if fault.column else ""
+        notes.refuse(fault.code, None, f"{fault.message}{column}", fault.hint)
+    elif not isinstance(document, dict):
+        notes.refuse(Code.NOT_AN_OBJECT, None, "not a JSON object")
+    if notes.refused:
+        return Converted(None, None, notes.losses)
+    known = wanted or recognise(document)
+    converted = _convert(document, known, notes, keep_weights=keep_weights)
+    return Converted(None if converted is None else _written(converted, notes), known, notes.losses)
+
+
+def _written(converted: dict[str, Any], notes: Notes) -> bytes | None:
+    try:
+        data = orjson.dumps(converted, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # of what is parsed, it fails to write nothing else
+        notes.refuse(Code.LONG_INTEGER, None, "an integer of more than 64 bits, which would be rounded")
+        return None
+    if data.count(b"{") + data.count(b"[") > DEEPEST:  # arguments lie deeper here than in their string
+        _, fault = parse(data)
+        if fault is not None:
+            notes.refuse(fault.code, None, fault.message, fault.hint)
+            return None
+    return data
+
+
+def _convert(
+    document: dict[str, Any], known: Format | None, notes: Notes, *, keep_weights: bool
+) -> dict[str, Any] | None:
+    match known:
+        case Format.OPENAI:
+            return convert_chat(document, notes, keep_weights=keep_weights)
+        case Format.OPENAI_COMPLETION:
+            return convert_completion(document, notes)
+        case Format.GEMINI_1_0:
+            return convert_gemini_1_0(document, notes)
+        case Format.PALM:
+            return convert_palm(document, notes)
+        case Format.DEVELOPER_API:
+            return convert_developer_api(document, notes)
+        case None if "contents" in document:
+            notes.refuse(Code.ALREADY_CONTENTS, "contents", "this line is in Gemini's own format already")
+        case None:
+            keys = ", ".join(repr(key[:80]) for key in list(document)[:_KEYS_NAMED]) or "none"
+            notes.refuse(Code.UNKNOWN_FORMAT, None, f"no known format has these keys: {keys}")
+        case other:
+            notes.refuse(Code.UNSUPPORTED_FORMAT, None, f"{other.label} are not converted", other.remedy(""))
+    return None

@@ -1,0 +1,84 @@
+"""Google's older formats into ``contents``: gemini-1.0, PaLM, and the Gemini Developer API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gemini_tuning.dataset.convert.conversation import Conversation, require_some
+from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes, word
+from gemini_tuning.dataset.convert.openai_content import text_parts
+
+_ROLES = {"user": "user", "model": "model"}
+_AUTHORS = {"user": "user", "model": "model", "bot": "model", "assistant": "model"}
+
+
+def convert_gemini_1_0(document: dict[str, Any], notes: Notes) -> dict[str, Any] | None:
+    """Return a gemini-1.0 line as ``contents``, or None when it is refused."""
+    notes.left_out(document, frozenset({"messages"}), "")
+    conversation = Conversation(notes)
+    _add_messages(conversation, document, "role", _ROLES, notes)
+    return conversation.document("messages")
+
+
+def convert_palm(document: dict[str, Any], notes: Notes) -> dict[str, Any] | None:
+    """Return a PaLM line, of a text or a chat model, as ``contents``, or None when it is refused."""
+    chat = "messages" in document
+    pair = ("input_text", "output_text")
+    notes.left_out(document, frozenset({"context", "examples", *(("messages",) if chat else pair)}), "")
+    if document.get("examples") not in EMPTY:
+        notes.lost(Code.FEW_SHOT_EXAMPLES, "examples", "examples in the prompt would be learned as turns")
+    conversation = Conversation(notes)
+    if document.get("context") is not None:
+        conversation.instruct(text_parts(document["context"], "context", notes), "context")
+    if chat:
+        _add_messages(conversation, document, "author", _AUTHORS, notes)
+        return conversation.document("messages")
+    return _pair(conversation, document, pair, notes)
+
+
+def convert_developer_api(document: dict[str, Any], notes: Notes) -> dict[str, Any] | None:
+    """Return a Developer API line as ``contents``, or None when it is refused."""
+    pair = ("text_input", "output")
+    notes.left_out(document, frozenset(pair), "")
+    return _pair(Conversation(notes), document, pair, notes)
+
+
+def _pair(
+    conversation: Conversation, document: dict[str, Any], keys: tuple[str, str], notes: Notes
+) -> dict[str, Any] | None:
+    for role, key in zip(("user", "model"), keys, strict=True):
+        if key in document:
+            _say(conversation, role, document[key], key, notes)
+        else:
+            notes.refuse(Code.MISSING_FIELD, key, "this field is missing")
+    return conversation.document(keys[1])
+
+
+def _add_messages(
+    conversation: Conversation, document: dict[str, Any], speaker: str, speakers: dict[str, str], notes: Notes
+) -> None:
+    messages = document.get("messages")
+    if not isinstance(messages, list):
+        notes.refuse(Code.MISSING_FIELD, "messages", "the list of messages is missing")
+        return
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        if not isinstance(message, dict):
+            notes.refuse(Code.WRONG_TYPE, path, "must be an object")
+            continue
+        notes.left_out(message, frozenset({speaker, "content"}), path)
+        name = message.get(speaker)
+        if name == "system":
+            conversation.instruct(text_parts(message.get("content"), f"{path}.content", notes), path)
+        elif isinstance(name, str) and name in speakers:
+            _say(conversation, speakers[name], message.get("content"), f"{path}.content", notes)
+        else:
+            known = ", ".join(["system", *speakers])
+            notes.refuse(Code.UNKNOWN_ROLE, f"{path}.{speaker}", f"{word(name)} is unknown", f"Write one of {known}.")
+
+
+def _say(conversation: Conversation, role: str, text: Any, path: str, notes: Notes) -> None:
+    before = notes.refusals
+    parts = text_parts(text, path, notes)
+    require_some(parts, path, before, notes)
+    conversation.say(role, parts)

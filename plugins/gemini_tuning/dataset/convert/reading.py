@@ -1,0 +1,55 @@
+"""Read the lines of a file that is not ours: compressed or not, with lines of any length."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, cast
+
+from gemini_tuning.errors import UnusableInputError
+
+LARGEST_LINE = 16 * 1024 * 1024
+_GZIP = b"\x1f\x8b"
+_BUFFER = 1024 * 1024
+
+
+class Line(NamedTuple):
+    """A line without its line feed; its number counts from 1; ``too_long``: longer than ``LARGEST_LINE``."""
+
+    number: int
+    data: bytes
+    too_long: bool
+
+
+def lines(reference: str, stream: BinaryIO) -> Iterator[Line]:
+    """Yield the lines of a file.
+
+    Splits at line feeds only: other separators may stand inside a JSON string. The byte order mark that some editors
+    begin a file with is left out; of a line that is too long, everything behind ``LARGEST_LINE`` is.
+
+    :param reference: the file's name in errors.
+    :raises UnusableInputError: when the file is UTF-16, or its compression is damaged.
+    """
+    plain = _buffered(stream)
+    if plain.peek(2)[:2] == _GZIP:
+        plain = _buffered(gzip.GzipFile(fileobj=plain))
+    try:
+        if plain.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+            raise UnusableInputError(f"{reference}: is UTF-16; save it as UTF-8.")
+        number = 0
+        while line := plain.readline(LARGEST_LINE):
+            number += 1
+            rest = line
+            while len(rest) == LARGEST_LINE and not rest.endswith(b"\n"):
+                rest = plain.readline(LARGEST_LINE)
+            data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            yield Line(number, data.removesuffix(b"\n"), too_long=rest is not line)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnusableInputError(f"{reference}: damaged gzip file ({error}); nothing was written.") from None
+
+
+def _buffered(stream: object) -> io.BufferedReader:
+    return io.BufferedReader(cast("io.RawIOBase", stream), _BUFFER)

@@ -1,0 +1,310 @@
+"""Find prompts that are nearly the same: in training and validation both, and within training.
+
+A validation prompt that training nearly contains makes the validation loss look better than it is. Prompts are
+compared by the share of runs of three words that two of them have in common (Jaccard). MinHash sketches propose
+pairs, and each proposed pair is read again and counted exactly, so that nothing false is reported; a pair at the
+threshold is missed three times in a hundred, one well above it hardly ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from gemini_tuning.dataset.examples import normalised
+from gemini_tuning.dataset.report import Finding
+from gemini_tuning.dataset.shingles import AT_ONCE, FEWEST, LONGEST, Shingler, slices
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Slots = NDArray[np.uint16]
+
+THRESHOLD = 0.7  # one word changed in the middle of 17 is still found, as are two in 28
+LOWEST_THRESHOLD = 0.5  # below it, sketches of this size miss too many pairs to be worth their time
+KEPT = 2_000_000  # prompts of a file; at 36 bytes each
+VERIFIED = 20_000  # pairs that are read again
+SECONDS_PER_PROMPT, SECONDS_PER_BYTE = 4e-6, 25e-9  # on one core of 2024, with room to spare
+LEARNING_PROMPTS, LEARNING_CHARACTERS = 2_000, 1 << 22  # what templates are learned from
+
+_PERMUTATIONS = 16
+_SEED = 20
+_SLACK = 0.3  # how far an estimate from 16 slots may lie below the truth
+# Prompts become a candidate pair by agreeing in all slots of one band. No two bands share two slots: that finds
+# 97 % of the pairs that are 70 % alike, and 99.6 % of those that are 80 % alike (simulated).
+_BANDS = (
+    *((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11), (12, 13, 14), (0, 3, 15)),
+    *((1, 4, 6), (2, 5, 7), (8, 9, 12), (10, 13, 15), (0, 11, 14), (1, 3, 7)),
+)
+_PLACE_BITS = 24
+
+# The process that compared prompts first: its threads don't survive a fork, and a child would wait for them forever.
+_first_used_in: int | None = None
+
+
+class Pair(NamedTuple):
+    """Two prompts nearly alike: a line, the earlier training line it resembles, and the share they have in common."""
+
+    line: int
+    training_line: int
+    share: float
+    leak: bool  # the line stands in the validation file; otherwise in training too
+
+
+def usable() -> bool:
+    """Whether prompts can be compared here: not in a process forked from one that did so before."""
+    return _first_used_in in (None, os.getpid())
+
+
+def fits_in_a_minute(examples: int, size: int) -> bool:
+    """Whether comparing files of so many examples and bytes in all takes less than a minute."""
+    return examples * SECONDS_PER_PROMPT + size * SECONDS_PER_BYTE < 60
+
+
+class NearDuplicates:
+    """Takes the prompts of both files one after the other, then tells which of them are nearly the same.
+
+    :param train: how findings name the training file; likewise ``validation``, None where there is none.
+    :param threshold: the share from which prompts count as nearly the same, from 0.5 to 1.
+    :param kept: prompts of a file that are kept in mind; of longer files a sample is compared.
+    :raises ValueError: for another threshold.
+    """
+
+    def __init__(
+        self, train: str, validation: str | None = None, *, threshold: float = THRESHOLD, kept: int = KEPT
+    ) -> None:
+        if not LOWEST_THRESHOLD <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; it goes from {LOWEST_THRESHOLD} to 1")
+        self._names = (train, validation)
+        self._threshold = threshold
+        self._shingler = Shingler()
+        self._files = (_Sketches(self._shingler, kept), _Sketches(self._shingler, kept))
+
+    def add_training(self, line: int, prompt: str) -> None:
+        """Take one training prompt: all its user turns, as plain text."""
+        self._files[0].add(line, prompt)
+
+    def add_validation(self, line: int, prompt: str) -> None:
+        """Take one validation prompt; templates are known best when training came before."""
+        self._files[1].add(line, prompt)
+
+    @property
+    def sampled(self) -> tuple[int, int] | None:
+        """Of how many prompts how many were compared, where it wasn't all of them."""
+        looked_at, of = (sum(counts) for counts in zip(*(file.looked_at for file in self._files), strict=True))
+        return (looked_at, of) if looked_at < of else None
+
+    @property
+    def too_short(self) -> int:
+        """How many prompts were not compared, for lack of words that are their own."""
+        return sum(file.too_short for file in self._files)
+
+    @property
+    def unverified(self) -> int:
+        """How many pairs were proposed, but not read again for want of time."""
+        return max(len(self._proposed) - VERIFIED, 0)
+
+    def wanted(self) -> tuple[set[int], set[int]]:
+        """Return the lines of training and of validation that ``pairs`` reads again, for who must find them first."""
+        train, other = self._files
+        places = {place for pair in self._proposed[:VERIFIED] for place in pair}
+        own = {place for place in places if place < train.rows}
+        return {int(train.lines[place]) for place in own}, {
+            int(other.lines[place - train.rows]) for place in places - own
+        }
+
+    def findings(self, text_of: Callable[[str, int], str]) -> Iterator[Finding]:
+        """Yield a finding for each pair; see ``pairs``."""
+        for pair in self.pairs(text_of):
+            yield self._finding(pair)
+
+    def pairs(self, text_of: Callable[[str, int], str]) -> Iterator[Pair]:
+        """Yield each validation line that resembles a training line, then each training line that does so.
+
+        Prompts that are equal once normalised are left out: they are duplicates proper. No prompt can be added from
+        here on.
+
+        :param text_of: reads a prompt again: file as named above, line number.
+        """
+        train, other = self._files
+        for place, twin in self._proposed[:VERIFIED]:
+            leak = place >= train.rows
+            line = int(other.lines[place - train.rows] if leak else train.lines[place])
+            training_line = int(train.lines[twin])
+            share = self._share(text_of(self._name(leak), line), text_of(self._names[0], training_line))
+            if share >= self._threshold:
+                yield Pair(line, training_line, share, leak)
+
+    @cached_property
+    def _proposed(self) -> list[tuple[int, int]]:
+        return _candidates(*self._files, self._threshold)
+
+    def _share(self, prompt: str, other: str) -> float:
+        if normalised(prompt) == normalised(other):
+            return 0
+        one, two = self._shingler.exact(prompt[:LONGEST]), self._shingler.exact(other[:LONGEST])
+        return len(one & two) / len(one | two) if one and two else 0
+
+    def _finding(self, pair: Pair) -> Finding:
+        looked_at = "looked at {:,} of {:,} prompts".format(*self.sampled) if self.sampled else ""
+        detail = "; ".join(filter(None, (f"reported from {self._threshold:.0%} on", looked_at)))
+        return Finding(
+            code="near-duplicate-leak" if pair.leak else "near-duplicate",
+            file=self._name(pair.leak),
+            line=pair.line,
+            message=f"the prompt has {int(pair.share * 100)}% of its three-word phrases in common with that of "
+            f"training line {pair.training_line} ({detail})",
+            hint="Keep it in one of the two files." if pair.leak else "Keep one, unless the variation is meant.",
+        )
+
+    def _name(self, validation: bool) -> str:
+        return (self._names[1] or "validation") if validation else self._names[0]
+
+
+class _Sketches:
+    """What is kept of one file's prompts: 16 slots of 16 bits and the line number each."""
+
+    def __init__(self, shingler: Shingler, kept: int) -> None:
+        self._shingler = shingler
+        self._kept = kept
+        self._waiting: list[str] = []
+        self._waiting_lines: list[int] = []
+        self._characters = 0
+        self._every = 1
+        self._rows = 0
+        self._compared = 0
+        self.too_short = 0
+
+    def add(self, line: int, prompt: str) -> None:
+        self._waiting.append(prompt[:LONGEST])
+        self._waiting_lines.append(line)
+        self._characters += len(prompt)
+        learned = self._shingler.learned
+        if self._characters >= (AT_ONCE if learned else LEARNING_CHARACTERS) or (
+            not learned and len(self._waiting) >= LEARNING_PROMPTS
+        ):
+            self._sketch()
+
+    @property
+    def rows(self) -> int:
+        self._sketch()
+        return self._rows
+
+    @property
+    def looked_at(self) -> tuple[int, int]:
+        """How many of the prompts long enough to be compared are kept."""
+        return self.rows, self._compared
+
+    @property
+    def slots(self) -> Slots:
+        return self._store[0][: self.rows]
+
+    @property
+    def lines(self) -> NDArray[np.uint32]:
+        return self._store[1][: self.rows]
+
+    @cached_property
+    def _store(self) -> tuple[Slots, NDArray[np.uint32]]:
+        """Room for all that may come; memory is taken only as it is filled."""
+        import numpy as np
+
+        return np.empty((self._kept, _PERMUTATIONS), np.uint16), np.empty(self._kept, np.uint32)
+
+    def _sketch(self) -> None:
+        if not self._waiting:
+            return
+        if not self._shingler.learned:
+            self._shingler.learn(self._waiting)
+        start = 0
+        for prompts in slices(self._waiting):
+            self._keep(prompts, self._waiting_lines[start : start + len(prompts)])
+            start += len(prompts)
+        self._waiting, self._waiting_lines, self._characters = [], [], 0
+
+    def _keep(self, prompts: Sequence[str], line_numbers: Sequence[int]) -> None:
+        global _first_used_in
+        import numpy as np
+        from rensa import RMinHash  # type: ignore[import-untyped]
+
+        _first_used_in = os.getpid()
+        hashes, offsets = self._shingler.batch(prompts)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            hashes, offsets.astype(np.uint64), num_perm=_PERMUTATIONS, seed=_SEED
+        )
+        flat = np.fromiter(chain.from_iterable(matrix.to_rows()), np.uint32, len(prompts) * _PERMUTATIONS)
+        long_enough = np.diff(offsets) >= FEWEST
+        slots = flat.astype(np.uint16).reshape(-1, _PERMUTATIONS)[long_enough]
+        self._compared += len(slots)
+        self.too_short += len(prompts) - len(slots)
+        self._append(slots, np.array(line_numbers, np.uint32)[long_enough])
+
+    def _append(self, slots: Slots, lines: NDArray[np.uint32]) -> None:
+        """Keep rows; when they become too many, keep those of every second sketch.
+
+        Chosen by the sketch, since prompts that are alike then mostly stay or go together.
+        """
+        stored_slots, stored_lines = self._store
+        while True:
+            chosen = slots[:, 0] % self._every == 0
+            slots, lines = slots[chosen], lines[chosen]
+            if self._rows + len(slots) <= self._kept:
+                break
+            self._every *= 2
+            stay = stored_slots[: self._rows, 0] % self._every == 0
+            rows = int(stay.sum())
+            stored_slots[:rows] = stored_slots[: self._rows][stay]
+            stored_lines[:rows] = stored_lines[: self._rows][stay]
+            self._rows = rows
+        stored_slots[self._rows : self._rows + len(slots)] = slots
+        stored_lines[self._rows : self._rows + len(slots)] = lines
+        self._rows += len(slots)
+
+
+def _candidates(train: _Sketches, other: _Sketches, threshold: float) -> list[tuple[int, int]]:
+    """Return places of rows (training first, then validation) with the training row each resembles most.
+
+    Each row is compared with the first of its band, so the time stays linear however many copies there are.
+    """
+    import numpy as np
+
+    edge = train.rows
+    total = edge + other.rows
+    nearest = np.zeros(total, np.uint32)
+    agreement = np.zeros(total, np.uint8)
+    for band in _BANDS:
+        keys = np.concatenate([_keys(train.slots, band), _keys(other.slots, band)])
+        keys = (keys >> np.uint64(_PLACE_BITS) << np.uint64(_PLACE_BITS)) | np.arange(total, dtype=np.uint64)
+        keys.sort()
+        places = (keys & np.uint64((1 << _PLACE_BITS) - 1)).astype(np.uint32)
+        keys >>= np.uint64(_PLACE_BITS)
+        first = np.ones(total, bool)
+        first[1:] = keys[1:] != keys[:-1]
+        heads = places[np.maximum.accumulate(np.where(first, np.arange(total), 0))]
+        paired = ~first & (heads < edge)
+        for start, slots in ((0, train.slots), (edge, other.slots)):
+            here = paired & (places >= start) & (places < start + len(slots))
+            members, ahead = places[here], heads[here]
+            for cut in range(0, len(members), 1 << 16):
+                some, twins = members[cut : cut + (1 << 16)], ahead[cut : cut + (1 << 16)]
+                equal = (slots[some - start] == train.slots[twins]).sum(axis=1, dtype=np.uint8)
+                better = equal > agreement[some]
+                agreement[some[better]] = equal[better]
+                nearest[some[better]] = twins[better]
+    found = np.flatnonzero(agreement >= (threshold - _SLACK) * _PERMUTATIONS)
+    # leaks first; then, as time may run out, those that hardly can be plain duplicates
+    order = np.lexsort((found, agreement[found] == _PERMUTATIONS, found < edge))
+    return [(int(place), int(nearest[place])) for place in found[order]]
+
+
+def _keys(slots: Slots, band: tuple[int, ...]) -> NDArray[np.uint64]:
+    import numpy as np
+
+    keys = np.zeros(len(slots), np.uint64)
+    for slot in band:
+        keys = (keys ^ slots[:, slot]) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(32)
+    return keys

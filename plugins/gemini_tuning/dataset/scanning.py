@@ -1,0 +1,356 @@
+"""Check one range of a file's lines; several processes may each do it with ranges of their own."""
+
+from __future__ import annotations
+
+import operator
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import msgspec
+from msgspec import UNSET
+
+from gemini_tuning.dataset import examples, judge, shapes
+from gemini_tuning.dataset.accept import PAIR_OVERHEAD, PAIR_STRINGS, accept_conversation, acceptable, may_have_twins
+from gemini_tuning.dataset.codes import LISTED_PER_CODE, Fault
+from gemini_tuning.dataset.examples import (
+    LONGEST_PHRASE,
+    SHORTEST_LOOP,
+    Example,
+    coarse_keys,
+    repeats_a_phrase,
+    tokens_of,
+)
+from gemini_tuning.dataset.formats import recognise
+from gemini_tuning.dataset.parsing import parse_fast
+from gemini_tuning.dataset.rules import Rules
+from gemini_tuning.dataset.source import LARGEST_LINE
+
+RANGE = 8 * 1024 * 1024  # a range of ordinary size can't hold a line larger than LARGEST_LINE
+_CHUNK = 256 * 1024
+_WHERE_A_PHRASE_WAS = slice(-LONGEST_PHRASE - 1, -1)  # in an answer that ends with it
+_MISSES_BEFORE_A_PAUSE = 8
+_LINES_WITHOUT_PAIRS = 256
+
+# A text of plain words, without escapes: no rule looks into it, so that lines which differ in it get the same verdict.
+_PLAIN_TEXT = re.compile(rb'"text": ?" *[!#-\[\]-~][ !#-\[\]-~]*"')
+_ANY_TEXT = b'"text":"x"'
+_LONGEST_REMEMBERED = 16 * 1024  # bytes
+_MOST_REMEMBERED = 1024
+
+
+class Scanned(msgspec.Struct):
+    """What one range of ``size`` bytes holds. Line numbers count from 0 at its start.
+
+    ``prompts``: a coarse key of every example's prompt in order, as an array of 64-bit numbers; ``skipped``: the lines
+    that are no example, likewise. ``findings``: the first of each code, the rest is only in ``counts``;
+    ``unexplained``: lines, with their codes, whose findings are still to be put into words. ``legacy``: format ->
+    number of lines, first line. ``characters``, ``tokens``, ``turns``: value -> number of examples.
+    """
+
+    lines: int = 0
+    size: int = 0
+    prompts: bytes = b""
+    skipped: bytes = b""
+    findings: list[tuple[int, Fault]] = []  # msgspec copies the empty list
+    unexplained: list[tuple[int, bytes, list[str]]] = []
+    counts: dict[str, int] = {}
+    legacy: dict[str, tuple[int, int]] = {}
+    characters: dict[int, int] = {}
+    tokens: dict[int, int] = {}
+    turns: dict[int, int] = {}
+    roles: dict[str, int] = {}
+    instructed: int = 0
+    with_files: int = 0
+    dropped: int = 0
+
+
+class Explainer:
+    """Puts into words what scanners that don't explain found in ranges of one file, taken in their order."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._told: Counter[str] = Counter()
+
+    def explain(self, scanned: Scanned) -> None:
+        """Add to the findings what is not told often enough yet."""
+        words = []
+        for number, line, codes in scanned.unexplained:
+            if any(self._told[code] < LISTED_PER_CODE for code in codes):
+                self._told.update(codes)
+                document = parse_fast(line.removesuffix(b"\n"))[0]
+                words += [(number, fault) for fault in judge.faults(document, self._rules)]
+        scanned.findings = sorted([*words, *scanned.findings], key=operator.itemgetter(0))
+        scanned.unexplained = []
+
+
+class Scanner:
+    """Scans ranges of one file, in their order; remembers which codes it has listed often enough.
+
+    :param explains: False leaves the words to an ``Explainer``, and ``jsonschema`` out of this process: loading it takes
+        as long as scanning 60,000 lines.
+    """
+
+    def __init__(self, rules: Rules, *, explains: bool = True) -> None:
+        self._rules = rules
+        self._explains = explains
+        self._errors = {code for code, severity in rules.severities.items() if severity == "error"}
+        self._listed: Counter[str] = Counter()
+        self._told_enough = {code for code, severity in rules.severities.items() if severity == "ignore"}
+        longest = (rules.tokens_per_example or LARGEST_LINE) * examples.CHARACTERS_PER_TOKEN
+        self._ordinary = min(longest, 2 * _CHUNK)  # bytes of lines among which none is long enough to be a fault
+        self._rejected: dict[bytes, list[str]] = {}
+        self._pause = 0  # lines before pairs are tried again
+        self._misses = 0  # in a row
+        self._pairs = 0  # at the last miss
+
+    def scan(self, stream: BinaryIO, size: int) -> Scanned:
+        """Check ``size`` bytes of lines from where the stream stands."""
+        found = _Range()
+        for chunk, total in _chunks(stream, size, self._ordinary // 2):
+            if total > self._ordinary:  # one of them may be too long for anything
+                for number, line in enumerate(chunk, found.lines):
+                    self._long_line(number, line, found)
+            else:
+                self._lines(chunk, found)
+            found.fold()
+            found.lines += len(chunk)
+            found.size += total
+        return found.packed()
+
+    def _lines(self, chunk: list[bytes], found: _Range) -> None:  # here calls are what costs
+        """Check lines of ordinary length; a pair that is good is accepted without calling another function."""
+        decode, unset, overhead, shortest = shapes.decode_pair, UNSET, PAIR_OVERHEAD, SHORTEST_LOOP
+        before = _WHERE_A_PHRASE_WAS
+        add_prompt, add_size = found.pending.append, found.pair_sizes.append
+        pause = self._pause
+        for line in chunk:
+            if pause:
+                pause -= 1
+            else:
+                try:
+                    pair = decode(line)
+                except shapes.UNREADABLE:
+                    pause = self._missed(len(found.pair_sizes))
+                else:
+                    user, model = pair.contents
+                    prompt, answer = user.parts[0].text, model.parts[0].text
+                    characters = len(prompt) + len(answer)
+                    instruction = pair.systemInstruction
+                    if instruction is unset:
+                        accepted = len(line) - characters <= overhead or not may_have_twins(line, PAIR_STRINGS)
+                    else:
+                        accepted = acceptable(instruction, line)
+                        characters += sum(len(part.text) for part in instruction.parts)
+                    if accepted and not (prompt.isspace() or answer.isspace()):
+                        if instruction is not unset:
+                            found.instructed += 1
+                        add_size(characters)
+                        add_prompt(prompt)
+                        # most answers don't end in what they hold before
+                        if len(answer) >= shortest and answer[-1] in answer[before]:
+                            self._degenerate(answer, 1, found)
+                        continue
+            number = found.seen
+            conversation = accept_conversation(line)
+            if conversation is not None:
+                self._example(number, conversation, found)
+            else:
+                self._judge(number, line, found)
+        self._pause = pause
+
+    def _missed(self, pairs: int) -> int:
+        """Return for how many lines pairs need not be looked for: other data loses nothing to looking in vain.
+
+        :param pairs: how many there were so far.
+        """
+        self._misses = self._misses + 1 if pairs == self._pairs else 0
+        self._pairs = pairs
+        return _LINES_WITHOUT_PAIRS if self._misses >= _MISSES_BEFORE_A_PAUSE else 0
+
+    def _long_line(self, number: int, line: bytes, found: _Range) -> None:
+        if len(line) > LARGEST_LINE:
+            fault = Fault("line-too-long", "longer than 16 MiB", "One line holds one example.")
+            self._report(number, [fault], found)
+            found.skipped.append(number)
+        else:
+            self._judge(number, line, found)
+
+    def _judge(self, number: int, line: bytes, found: _Range) -> None:
+        """Judge a line, or remember the verdict on one that differs in nothing but the words of its texts."""
+        skeleton = _PLAIN_TEXT.sub(_ANY_TEXT, line) if len(line) <= _LONGEST_REMEMBERED else b""
+        known = self._rejected.get(skeleton)
+        if known is None or not self._told_enough.issuperset(known):
+            known = self._judge_anew(number, line, found)
+            if known and skeleton and len(self._rejected) < _MOST_REMEMBERED:
+                self._rejected[skeleton] = known
+        else:
+            found.skipped.append(number)
+            for code in known:
+                found.counts[code] += 1
+
+    def _judge_anew(self, number: int, line: bytes, found: _Range) -> list[str]:
+        """Judge a line; return its codes if that is all there is to say of it: no example, no other format."""
+        document, unreadable = parse_fast(line.removesuffix(b"\n"))
+        if unreadable:
+            self._report(number, [unreadable], found)
+            found.skipped.append(number)
+            return [unreadable.code]
+        codes = judge.codes(document, self._rules)
+        if codes and (known := recognise(document)) is not None:
+            count, first = found.legacy.get(known, (0, number))
+            found.legacy[known] = (count + 1, first)
+            found.skipped.append(number)
+            return []
+        if self._told_enough.issuperset(codes):
+            found.counts.update(codes)
+        elif self._explains:
+            self._report(number, judge.faults(document, self._rules), found)
+        else:
+            found.unexplained.append((number, line, codes))
+            found.counts.update(codes)
+            self._list(codes)
+        example = None if self._errors.intersection(codes) else self._try_example(document)
+        if example is not None:
+            self._example(number, example, found, dropped="too-many-files" in codes)
+            return []
+        found.skipped.append(number)
+        return codes
+
+    def _try_example(self, document: object) -> Example | None:
+        """Return the example even of a line whose faults were made harmless, if it can be read as one."""
+        try:
+            return examples.example(document, self._rules.media_types)  # type: ignore[arg-type]
+        except examples.NOT_AN_EXAMPLE:
+            return None
+
+    def _example(self, number: int, example: Example, found: _Range, *, dropped: bool = False) -> None:
+        tokens = example.tokens
+        found.pending.append(example.prompt)
+        found.characters[example.characters] += 1
+        found.tokens[tokens] += 1
+        found.turns[len(example.roles)] += 1
+        found.roles.update(example.roles)
+        found.instructed += example.instructed
+        found.with_files += bool(example.files)
+        if self._rules.tokens_per_example and tokens > self._rules.tokens_per_example:
+            dropped = True
+            self._report(number, [_long(tokens, self._rules.tokens_per_example)], found)
+        found.dropped += dropped
+        self._degenerate(example.answer, len(example.roles) - 1, found)
+
+    def _degenerate(self, answer: str, turn: int, found: _Range) -> None:
+        """Warn of the last line's answer if it repeats itself."""
+        if repeats_a_phrase(answer):
+            number = found.seen - 1
+            hint = "The model learns to do the same: correct the answer, or leave the example out."
+            message = "the answer repeats one phrase over and over"
+            self._report(number, [Fault("degenerate-answer", message, hint, f"contents[{turn}]")], found)
+
+    def _report(self, number: int, faults: list[Fault], found: _Range) -> None:
+        for fault in faults:
+            found.counts[fault.code] += 1
+            if fault.code not in self._told_enough:
+                found.findings.append((number, fault))
+                self._list([fault.code])
+
+    def _list(self, codes: Iterable[str]) -> None:
+        """Remember that they are told of."""
+        for code in codes:
+            self._listed[code] += 1
+            if self._listed[code] >= LISTED_PER_CODE:
+                self._told_enough.add(code)
+
+
+class _Range:
+    """The counters of one range while it is read."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.size = 0
+        self.prompts = array("Q")
+        self.pending: list[str] = []  # prompts without a key yet: one after the other they take less time
+        self.skipped = array("Q")
+        self.pair_sizes: list[int] = []
+        self.findings: list[tuple[int, Fault]] = []
+        self.unexplained: list[tuple[int, bytes, list[str]]] = []
+        self.counts: Counter[str] = Counter()
+        self.legacy: dict[str, tuple[int, int]] = {}
+        self.characters: Counter[int] = Counter()
+        self.tokens: Counter[int] = Counter()
+        self.turns: Counter[int] = Counter()
+        self.roles: Counter[str] = Counter()
+        self.instructed = self.with_files = self.dropped = 0
+
+    @property
+    def seen(self) -> int:
+        """How many lines it knows all about."""
+        return len(self.prompts) + len(self.pending) + len(self.skipped)
+
+    def fold(self) -> None:
+        """Keep no more of the prompts than their keys."""
+        self.prompts.extend(coarse_keys(self.pending))
+        self.pending.clear()
+
+    def packed(self) -> Scanned:
+        """Return everything in a form that can be sent."""
+        sizes = Counter(self.pair_sizes)
+        self.characters.update(sizes)
+        for characters, count in sizes.items():
+            self.tokens[tokens_of(characters)] += count
+        if pairs := len(self.pair_sizes):
+            self.turns[2] += pairs
+            self.roles.update(user=pairs, model=pairs)
+        return Scanned(
+            lines=self.lines,
+            size=self.size,
+            prompts=self.prompts.tobytes(),
+            skipped=self.skipped.tobytes(),
+            findings=self.findings,
+            unexplained=self.unexplained,
+            counts=dict(self.counts),
+            legacy=self.legacy,
+            characters=dict(self.characters),
+            tokens=dict(self.tokens),
+            turns=dict(self.turns),
+            roles=dict(self.roles),
+            instructed=self.instructed,
+            with_files=self.with_files,
+            dropped=self.dropped,
+        )
+
+
+def _chunks(stream: BinaryIO, size: int, ordinary: int) -> Iterator[tuple[list[bytes], int]]:
+    """Yield lists of lines with their bytes in all; a line over ``LARGEST_LINE`` is cut just beyond it."""
+    left = size
+    while left > 0:
+        if size <= LARGEST_LINE:
+            # the hint must be exceeded before readlines stops, and 0 would mean none
+            chunk = stream.readlines(min(left - 1, ordinary)) if left > 1 else [stream.readline()]
+            total = sum(map(len, chunk))
+        else:
+            line, total = bounded_line(stream)
+            chunk = [line] if line else []
+        if not chunk:
+            return
+        if not chunk[-1].endswith(b"\n"):
+            chunk[-1] += b"\n"  # every line has one then, as accepting them counts on
+        left -= total
+        yield chunk, total
+
+
+def bounded_line(stream: BinaryIO) -> tuple[bytes, int]:
+    """Return the next line, cut just beyond ``LARGEST_LINE``, and its whole length in bytes."""
+    line = stream.readline(LARGEST_LINE + 1)
+    total, rest = len(line), line
+    while len(rest) > LARGEST_LINE and not rest.endswith(b"\n"):
+        rest = stream.readline(LARGEST_LINE + 1)
+        total += len(rest)
+    return line, total
+
+
+def _long(tokens: int, most: int) -> Fault:
+    message = f"about {tokens:,} tokens (estimated, good to about a third), the service takes {most:,} in an example"
+    return Fault("long-example", message, "The service drops examples over its limit: shorten or split it.")

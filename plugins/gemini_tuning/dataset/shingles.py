@@ -1,0 +1,163 @@
+"""Turn prompts into shingles, the runs of three words that near-duplicates are compared by."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+
+WORDS = 3  # words in a shingle
+FEWEST = 8  # shingles below which a text is too short for a share of them to mean anything
+SHARED_BY = 0.05  # a shingle in a larger share of the prompts belongs to a template, not to any one of them
+SHARED_AT_LEAST = 20  # and so in more prompts than this
+LONGEST = 1 << 17  # characters of a prompt that are compared
+AT_ONCE = 1 << 17  # characters that are hashed together: enough to be fast, few enough to stay in the cache
+
+_SPACE = 32
+# Lower case, words divided by single bytes 32, prompts by byte 0; bytes of other characters stay as they are.
+_TABLE = bytes(byte if byte > 127 or chr(byte).isalnum() or not byte else _SPACE for byte in range(256))
+_PUNCTUATION = re.compile("[\u00a1-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]+")
+# Scripts written without spaces: every character counts as a word (kana, Han, Thai, Lao, Burmese, Khmer).
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+")
+_PRIME = 0x100000001B3  # odd, so that it has an inverse modulo 2**64
+_MIXERS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+_SHARED_BITS = 20
+
+
+class Batch(NamedTuple):
+    """Shingles of several prompts: all hashes in order, and where each prompt's begin (one more than prompts)."""
+
+    hashes: Hashes
+    offsets: NDArray[np.int64]
+
+
+class Shingler:
+    """Makes shingles, leaving out those that the first prompts shared: instructions and templates.
+
+    Without that, prompts of one template would all count as copies of each other.
+    """
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._np = np
+        self._powers = np.ones(1, np.uint64)
+        self._inverse = np.ones(1, np.uint64)
+        self._shared: NDArray[np.bool_] | None = None
+        self.learned = False
+
+    def learn(self, prompts: Sequence[str]) -> None:
+        """Learn from some prompts which shingles to leave out from now on."""
+        np = self._np
+        self.learned = True
+        found = np.concatenate([self._once_a_prompt(part) for part in slices(prompts)] or [np.zeros(0, np.uint64)])
+        hashes, counts = np.unique(found, return_counts=True)
+        common = hashes[counts > max(SHARED_AT_LEAST, SHARED_BY * len(prompts))]
+        if len(common):
+            self._shared = np.zeros(1 << _SHARED_BITS, bool)
+            self._shared[self._slots(common)] = True
+
+    def batch(self, prompts: Sequence[str]) -> Batch:
+        """Return the shingles of prompts, template left out."""
+        np = self._np
+        found = self._all(prompts)
+        if self._shared is None:
+            return found
+        own = ~self._shared[self._slots(found.hashes)]
+        before = np.concatenate(([0], np.cumsum(own)))
+        return Batch(found.hashes[own], before[found.offsets])
+
+    def exact(self, prompt: str) -> set[tuple[bytes, ...]]:
+        """Return the shingles of one prompt as words, template left out: what pairs are judged by."""
+        words = _normal([prompt]).split()
+        shingles = zip(*(words[start:] for start in range(WORDS)), strict=False)
+        if self._shared is None:
+            return set(shingles)
+        shared = self._shared[self._slots(self._all([prompt]).hashes)]
+        return {shingle for shingle, skip in zip(shingles, shared, strict=True) if not skip}
+
+    def _once_a_prompt(self, prompts: Sequence[str]) -> Hashes:
+        """Hash the shingles of each prompt, once even where it says the same thing twice."""
+        np = self._np
+        hashes, offsets = self._all(prompts)
+        owners = np.repeat(np.arange(len(prompts)), np.diff(offsets))
+        order = np.lexsort((owners, hashes))
+        hashes, owners = hashes[order], owners[order]
+        first = np.ones(len(hashes), bool)
+        first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+        once: Hashes = hashes[first]
+        return once
+
+    def _slots(self, hashes: Hashes) -> Hashes:
+        slots: Hashes = hashes >> self._np.uint64(64 - _SHARED_BITS)
+        return slots
+
+    def _all(self, prompts: Sequence[str]) -> Batch:
+        """Hash all words of all prompts at once: a polynomial of their bytes, by differences of running sums."""
+        np = self._np
+        text = np.frombuffer(_normal(prompts), np.uint8)
+        self._grow(len(text) + 1)
+        in_word = np.zeros(len(text) + 2, bool)
+        in_word[1:-1] = text > _SPACE
+        edges = np.flatnonzero(in_word[1:] != in_word[:-1])
+        starts, ends = edges[::2], edges[1::2]
+        sums = np.zeros(len(text) + 1, np.uint64)
+        np.cumsum(text * self._powers[: len(text)], out=sums[1:])
+        words = (sums[ends] - sums[starts]) * self._inverse[starts]
+        bounds = np.concatenate(([0], np.searchsorted(starts, np.flatnonzero(text == 0)), [len(words)]))
+        return self._shingles(words, bounds)
+
+    def _shingles(self, words: Hashes, bounds: NDArray[np.int64]) -> Batch:
+        np = self._np
+        counts = np.diff(bounds)
+        length = max(len(words) - WORDS + 1, 0)
+        hashes = np.zeros(length, np.uint64)
+        for place, mixer in enumerate(_MIXERS):
+            hashes = (hashes ^ (hashes >> np.uint64(29))) + words[place : place + length] * np.uint64(mixer)
+        hashes ^= hashes >> np.uint64(32)
+        hashes *= np.uint64(_MIXERS[0])
+        whole = np.ones(length, bool)
+        for back in range(1, WORDS):  # a shingle doesn't reach over the end of its prompt
+            last = bounds[1:] - back
+            whole[last[(last >= 0) & (last < length) & (counts >= back)]] = False
+        return Batch(hashes[whole], np.concatenate(([0], np.cumsum(np.maximum(counts - WORDS + 1, 0)))))
+
+    def _grow(self, length: int) -> None:
+        """Have powers of the prime, and of its inverse, for texts of this many bytes."""
+        if len(self._powers) < length:
+            np = self._np
+            size = 2 * length
+            for name, base in (("_powers", _PRIME), ("_inverse", pow(_PRIME, -1, 1 << 64))):
+                powers = np.full(size, base, np.uint64)
+                powers[0] = 1
+                setattr(self, name, np.cumprod(powers, dtype=np.uint64))
+
+
+def slices(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Divide prompts into parts that are hashed together."""
+    start = characters = 0
+    for place, prompt in enumerate(prompts):
+        characters += len(prompt)
+        if characters >= AT_ONCE:
+            yield prompts[start : place + 1]
+            start, characters = place + 1, 0
+    if start < len(prompts):
+        yield prompts[start:]
+
+
+def _normal(prompts: Sequence[str]) -> bytes:
+    """Return prompts in lower case without punctuation, a byte 0 between them."""
+    joined = "\0".join(prompts)
+    if joined.count("\0") != len(prompts) - 1:
+        joined = "\0".join(prompt.replace("\0", " ") for prompt in prompts)
+    if not joined.isascii():
+        joined = _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", joined))
+        joined = _UNSPACED.sub(lambda run: f" {' '.join(run[0])} ", joined)
+    return joined.lower().encode("utf-8", "replace").translate(_TABLE)

@@ -1,0 +1,113 @@
+"""The second reading, as a whole check shows it: near-duplicates, private data, drift, and what was left out."""
+
+import json
+import os
+
+import pytest
+
+from gemini_tuning.dataset import analyses, near
+from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.options import Checks
+from gemini_tuning.errors import ConfigError
+from gemini_tuning.tuning.models import ModelTable
+
+MODELS = ModelTable.load()
+CARD = "4111 1111 1111 1111"
+LONG = "the quick brown fox jumps over the lazy dog while seventeen curious cats watch from behind a {} wooden fence"
+TOPICS = "parcel kettle grinder invoice voucher refund".split()  # noqa: SIM905
+
+
+def line(prompt, answer="Fine."):
+    turns = [{"role": role, "parts": [{"text": text}]} for role, text in (("user", prompt), ("model", answer))]
+    return {"contents": turns}
+
+
+@pytest.fixture
+def check(tmp_path):
+    def check(train, validation=(), **checks):
+        for name, lines in (("train.jsonl", train), ("validation.jsonl", validation)):
+            (tmp_path / name).write_text("\n".join(json.dumps(one) for one in lines))
+        return check_dataset(
+            "train.jsonl",
+            "validation.jsonl" if validation else None,
+            base_model="gemini-2.5-flash",
+            epochs=1,
+            models=MODELS,
+            root=tmp_path,
+            storage=None,
+            checks=Checks.from_json(checks),
+        )
+
+    return check
+
+
+def places(report, code):
+    return [(one.file, one.line) for one in (*report.errors, *report.warnings) if one.code == code]
+
+
+def test_near_duplicates_are_found_within_training_and_in_validation(check):
+    train = [line("unlike"), line(LONG.format("green")), line("other"), line(LONG.format("blue"))]
+    report = check(train, [line("new"), line(LONG.format("red"))])
+    assert places(report, "near-duplicate") == [("train.jsonl", 4)]
+    assert places(report, "near-duplicate-leak") == [("validation.jsonl", 2)]
+    assert report.notes == ()
+
+
+def test_what_is_switched_off_or_would_take_long_is_said(check, monkeypatch):
+    train, validation = [line(LONG.format("green")), line(LONG.format("blue"))], [line("new")]
+    report = check(train, near_duplicates=False)
+    assert places(report, "near-duplicate") == []
+    assert report.notes == ("Near-duplicates were not looked for: that was switched off.",)
+    monkeypatch.setattr(analyses, "fits_in_a_minute", lambda examples, size: False)
+    report = check(train, validation)
+    assert "more than a minute" in report.notes[0]
+    assert "Lengths and labels" in report.notes[1]
+    assert places(check(train, near_duplicates=True), "near-duplicate") == [("train.jsonl", 2)]
+
+
+def test_a_forked_process_does_not_wait_for_threads_it_does_not_have(check, monkeypatch):
+    monkeypatch.setattr(near, "_first_used_in", os.getppid())
+    report = check([line(LONG.format("green")), line(LONG.format("blue"))], near_duplicates=True)
+    assert places(report, "near-duplicate") == []
+    assert "forked" in report.notes[0]
+
+
+def test_a_validation_file_of_another_kind_is_told_near_duplicates_or_not(check):
+    train = [line(f"{topic} {number}", topic) for number in range(40) for topic in TOPICS]
+    validation = [line(f"about {number}", "complaint") for number in range(20)]
+    for near_duplicates in (None, False):
+        report = check(train, validation, near_duplicates=near_duplicates)
+        assert places(report, "unseen-label") == [("validation.jsonl", None)]
+
+
+class TestPrivateData:
+    def test_it_is_looked_for_on_request_only(self, check):
+        assert places(check([line(f"my card is {CARD}")]), "private-card") == []
+
+    def test_it_warns_or_blocks_and_shows_no_match(self, check):
+        train, validation = [line("a"), line("b", f"card {CARD}")], [line(f"and {CARD}")]
+        report = check(train, validation, private_data={})
+        assert places(report, "private-card") == [("train.jsonl", 2), ("validation.jsonl", 1)]
+        assert report.accepted
+        report = check(train, validation, private_data={"found": "block"})
+        assert [finding.code for finding in report.errors] == ["private-card"] * 2
+        assert "4111" not in json.dumps(report.to_json()).replace("…1111", "")
+
+    def test_a_severity_of_its_own_outdoes_the_general_one(self, check):
+        chosen = {"private_data": {"found": "block"}, "severities": {"private-card": "ignore"}}
+        assert check([line(CARD)], **chosen).accepted
+
+    def test_kinds_and_patterns_are_chosen(self, check):
+        train = [line(f"card {CARD}, customer HH-12345674")]
+        pattern = {"name": "customer number", "expression": r"HH-(\d{8})", "checksum": "luhn"}
+        report = check(train, private_data={"kinds": ["email"], "patterns": [pattern]})
+        assert places(report, "private-id") == [("train.jsonl", 1)]
+        assert places(report, "private-card") == []
+
+    @pytest.mark.parametrize(
+        ("pattern", "reason"),
+        [({"expression": "("}, "regular expression"), ({"expression": "x", "checksum": "luhm"}, "did you mean 'luhn'")],
+    )
+    def test_a_pattern_that_is_none_is_found_before_any_data_is_read(self, pattern, reason):
+        with pytest.raises(ConfigError, match=reason):
+            Checks.from_json({"private_data": {"patterns": [{"name": "x", **pattern}]}})
