@@ -32,7 +32,7 @@ def _pattern(text: str) -> str:
 Pattern = Annotated[str, AfterValidator(_pattern)]
 """A regular expression that is searched for; case matters."""
 
-Stage = Literal[
+StageOnTheWay = Literal[
     "QUEUED",
     "PENDING",
     "WAITING_FOR_QUOTA",
@@ -40,8 +40,8 @@ Stage = Literal[
     "WAITING_FOR_CAPACITY",
     "TUNING",
     "POST_PROCESSING",
-    "CANCELLING",
 ]
+Stage = Literal[StageOnTheWay, "CANCELLING"]
 """A stretch of a job's life: its JobState, or the TuningJobState of a RUNNING job."""
 
 
@@ -147,15 +147,7 @@ class Ending(Document):
     """
 
     state: Literal["JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED", "JOB_STATE_PARTIALLY_SUCCEEDED"]
-    stage: Literal[
-        "QUEUED",
-        "PENDING",
-        "WAITING_FOR_QUOTA",
-        "PROCESSING_DATASET",
-        "WAITING_FOR_CAPACITY",
-        "TUNING",
-        "POST_PROCESSING",
-    ] = "POST_PROCESSING"
+    stage: StageOnTheWay = "POST_PROCESSING"
     step: PositiveInt | None = None
     code: Annotated[int, Field(ge=1, le=16)] | None = None
     message: str | None = None
