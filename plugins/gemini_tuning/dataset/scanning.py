@@ -89,8 +89,8 @@ class Explainer:
 class Scanner:
     """Scans ranges of one file, in their order; remembers which codes it has listed often enough.
 
-    :param explains: False leaves the words to an ``Explainer``, and ``jsonschema`` out of this process: loading it takes
-        as long as scanning 60,000 lines.
+    :param explains: False leaves the words to an ``Explainer``, and ``jsonschema`` out of this process: loading that
+        takes as long as scanning 60,000 lines.
     """
 
     def __init__(self, rules: Rules, *, explains: bool = True) -> None:
