@@ -158,7 +158,7 @@ class DatasetReport(Value):
         examples = " and ".join(f"{file.path} ({file.examples:,} examples)" for file in self.files)
         verdict = "accepted" if self.accepted else "rejected"
         errors, warnings = self.counts.errors, self.counts.warnings
-        return f"Dataset {verdict}: {examples}; {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        return f"Dataset {verdict}: {examples}; {plural(errors, 'error')}, {plural(warnings, 'warning')}"
 
     def within(self, size: int) -> DatasetReport:
         """Return the report with so few findings of each code that its JSON has at most ``size`` bytes, if it can.
@@ -225,8 +225,9 @@ class Findings:
         return self._counts.total() > len(self._listed)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def plural(count: int, noun: str) -> str:
+    """Return the count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _first(findings: Iterable[Finding], kept: int) -> tuple[Finding, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from html import escape
 from pathlib import PurePosixPath
 
-from gemini_tuning.dataset.report import DatasetFile, DatasetReport, Finding
+from gemini_tuning.dataset.report import DatasetFile, DatasetReport, Finding, plural
 from gemini_tuning.dataset.report_drawings import distribution_drawing, roles_drawing
 from gemini_tuning.dataset.report_parts import (
     FIGURES,
@@ -17,7 +17,6 @@ from gemini_tuning.dataset.report_parts import (
     groups,
     limit_uses,
     measures,
-    plural,
     size,
     visible,
 )

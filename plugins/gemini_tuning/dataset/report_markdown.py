@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gemini_tuning.dataset.codes import CODES, Code
-from gemini_tuning.dataset.report import DatasetReport, Finding
+from gemini_tuning.dataset.report import DatasetReport, Finding, plural
 from gemini_tuning.dataset.report_parts import (
     FIGURES,
     Group,
@@ -17,7 +17,6 @@ from gemini_tuning.dataset.report_parts import (
     groups,
     limit_uses,
     measures,
-    plural,
     size,
     visible,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gemini_tuning.dataset.codes import CODES
-from gemini_tuning.dataset.report import DatasetReport, Distribution, Finding
+from gemini_tuning.dataset.report import DatasetReport, Distribution, Finding, plural
 from gemini_tuning.tuning.models import ModelTable
 
 ESTIMATE_RULE = "Billed are the training tokens times the epochs; tokens are estimated from characters, four to one."
@@ -136,11 +136,6 @@ def visible(text: str, longest: int | None = None) -> str:
 def number(value: float) -> str:
     """Return a count or a mean with at most one decimal."""
     return f"{value:,.1f}".removesuffix(".0")
-
-
-def plural(count: int, noun: str) -> str:
-    """Return the count with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def size(count: int) -> str:

@@ -7,14 +7,13 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TextIO
 
-from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.report import DatasetReport, plural
 from gemini_tuning.dataset.report_parts import (
     FIGURES,
     Group,
     estimate_sentences,
     groups,
     measures,
-    plural,
     size,
     visible,
 )

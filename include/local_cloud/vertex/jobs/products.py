@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from local_cloud.vertex.jobs.request import base_model_of, spec_of
-from local_cloud.vertex.names import location_name, new_id
+from local_cloud.vertex.names import location_name, new_id, numbered
 
 if TYPE_CHECKING:
     from local_cloud.vertex.catalogue import Catalogue
@@ -79,8 +79,7 @@ class Products:
         """
         tuned = job.document.get("preTunedModel", {}).get("tunedModelName", "").partition("@")[0]
         if tuned:
-            _, project, _, location, _, model_id = tuned.split("/")
-            model = f"{location_name(project, location)}/models/{model_id}"
+            model = numbered(tuned)
             found = self._registry.model(model)
             made_by = self._store.job(found.job_id) if found else None
             name = job.document["tunedModelDisplayName"]

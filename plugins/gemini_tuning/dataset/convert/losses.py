@@ -106,11 +106,6 @@ def at(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def word(value: object) -> str:
-    """Quote a value only if it can be nothing but a word, such as a role: anything else may be private."""
-    return repr(value) if isinstance(value, str) and re.fullmatch(r"[A-Za-z_-]{1,40}", value) else "this value"
-
-
 _HINTS = {
     Code.ALREADY_CONTENTS: "It needs no conversion: check it with 'gemini-tuning validate'.",
     Code.BAD_ARGUMENTS: "Write the arguments as one JSON object, encoded once.",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gemini_tuning.dataset.conversation import word
 from gemini_tuning.dataset.convert.conversation import Conversation, require_some
 from gemini_tuning.dataset.convert.functions import declarations
-from gemini_tuning.dataset.convert.losses import Code, Notes, word
+from gemini_tuning.dataset.convert.losses import Code, Notes
 from gemini_tuning.dataset.convert.openai_calls import Calls
 from gemini_tuning.dataset.convert.openai_content import (
     OF_ANSWERS,

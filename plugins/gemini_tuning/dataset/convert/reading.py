@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
+from gemini_tuning.dataset.ranges import UNPACKING_ERRORS
+from gemini_tuning.dataset.sniffing import GZIP
+from gemini_tuning.dataset.source import LARGEST_LINE
 from gemini_tuning.errors import UnusableInputError
 
-LARGEST_LINE = 16 * 1024 * 1024
-_GZIP = b"\x1f\x8b"
 _BUFFER = 1024 * 1024
 
 
@@ -34,7 +34,7 @@ def lines(reference: str, stream: BinaryIO) -> Iterator[Line]:
     :raises UnusableInputError: when the file is UTF-16, or its compression is damaged.
     """
     plain = _buffered(stream)
-    if plain.peek(2)[:2] == _GZIP:
+    if plain.peek(2)[:2] == GZIP:
         plain = _buffered(gzip.GzipFile(fileobj=plain))
     try:
         if plain.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
@@ -47,7 +47,7 @@ def lines(reference: str, stream: BinaryIO) -> Iterator[Line]:
                 rest = plain.readline(LARGEST_LINE)
             data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             yield Line(number, data.removesuffix(b"\n"), too_long=rest is not line)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except UNPACKING_ERRORS as error:
         raise UnusableInputError(f"{reference}: damaged gzip file ({error}); nothing was written.") from None
 
 

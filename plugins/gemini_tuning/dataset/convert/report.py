@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
+from gemini_tuning.dataset.codes import LISTED_PER_CODE
 from gemini_tuning.dataset.convert.losses import Loss
 from gemini_tuning.dataset.formats import Format
 from gemini_tuning.values import Value
-
-LISTED_PER_CODE = 20
 
 
 class LineLoss(Value):
