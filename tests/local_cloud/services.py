@@ -82,6 +82,21 @@ class LocalCloud:
             http_options=types.HttpOptions(base_url=self.vertex_url),
         )
 
+    def aiplatform_settings(self) -> dict[str, Any]:
+        """What points google-cloud-aiplatform's ``init``, or vertexai's, at this local cloud."""
+        return {
+            "project": self.project,
+            "location": self.location,
+            "credentials": self.credentials(),
+            "api_endpoint": self.vertex_url,
+            "api_transport": "rest",
+        }
+
+    def generated(self, client_class: Any) -> Any:
+        """A client that Google generates from its protos, such as ``GenAiTuningServiceClient``, over REST."""
+        options = {"api_endpoint": self.vertex_url}
+        return client_class(transport="rest", credentials=self.credentials(), client_options=options)
+
     def storage(self) -> storage.Client:
         """A google-cloud-storage client."""
         from google.auth.credentials import AnonymousCredentials

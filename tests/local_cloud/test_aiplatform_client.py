@@ -17,11 +17,7 @@ def test_the_generated_tuning_client_creates_and_reads_a_job(
 ) -> None:
     from google.cloud import aiplatform_v1beta1 as aiplatform
 
-    client = aiplatform.GenAiTuningServiceClient(
-        transport="rest",
-        credentials=local_cloud.credentials(),
-        client_options={"api_endpoint": local_cloud.vertex_url},
-    )
+    client = local_cloud.generated(aiplatform.GenAiTuningServiceClient)
     sizes = aiplatform.SupervisedHyperParameters.AdapterSize
     job = aiplatform.TuningJob(
         base_model="gemini-2.5-flash",
@@ -56,13 +52,7 @@ def aiplatform(local_cloud: LocalCloud) -> Any:
     """The high-level module, pointed at the local cloud."""
     from google.cloud import aiplatform
 
-    aiplatform.init(
-        project=local_cloud.project,
-        location=local_cloud.location,
-        credentials=local_cloud.credentials(),
-        api_endpoint=local_cloud.vertex_url,
-        api_transport="rest",
-    )
+    aiplatform.init(**local_cloud.aiplatform_settings())
     return aiplatform
 
 
@@ -136,13 +126,7 @@ def test_the_older_tuning_classes(
     import vertexai
     from vertexai.tuning import sft
 
-    vertexai.init(
-        project=local_cloud.project,
-        location=local_cloud.location,
-        credentials=local_cloud.credentials(),
-        api_endpoint=local_cloud.vertex_url,
-        api_transport="rest",
-    )
+    vertexai.init(**local_cloud.aiplatform_settings())
     job = sft.train(
         source_model="gemini-2.5-flash",
         train_dataset=training_uri,

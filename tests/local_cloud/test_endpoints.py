@@ -17,11 +17,7 @@ def test_every_checkpoint_has_an_endpoint(local_cloud: LocalCloud, tuned_job: di
     import importlib
 
     aiplatform = importlib.import_module(f"google.cloud.aiplatform_{version}")
-    client = aiplatform.EndpointServiceClient(
-        transport="rest",
-        credentials=local_cloud.credentials(),
-        client_options={"api_endpoint": local_cloud.vertex_url},
-    )
+    client = local_cloud.generated(aiplatform.EndpointServiceClient)
     wanted = f'labels.run="{tuned_job["labels"]["run"]}"'
     request = aiplatform.ListEndpointsRequest(parent=local_cloud.parent, filter=wanted, page_size=1)
     listed = list(client.list_endpoints(request=request))
@@ -43,13 +39,7 @@ def test_every_checkpoint_has_an_endpoint(local_cloud: LocalCloud, tuned_job: di
 def test_the_high_level_class_lists_and_reads_endpoints(local_cloud: LocalCloud, tuned_job: dict[str, Any]) -> None:
     from google.cloud import aiplatform
 
-    aiplatform.init(
-        project=local_cloud.project,
-        location=local_cloud.location,
-        credentials=local_cloud.credentials(),
-        api_endpoint=local_cloud.vertex_url,
-        api_transport="rest",
-    )
+    aiplatform.init(**local_cloud.aiplatform_settings())
     found = aiplatform.Endpoint.list(filter='display_name="shelves"', order_by="create_time desc")
     name = tuned_job["tunedModel"]["endpoint"]
     assert name in [endpoint.resource_name for endpoint in found]

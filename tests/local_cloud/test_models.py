@@ -273,9 +273,7 @@ def by_genai(cloud: LocalCloud, model: str) -> None:
 def by_gapic(cloud: LocalCloud, model: str) -> None:
     from google.cloud import aiplatform_v1
 
-    client = aiplatform_v1.ModelServiceClient(
-        transport="rest", credentials=cloud.credentials(), client_options={"api_endpoint": cloud.vertex_url}
-    )
+    client = cloud.generated(aiplatform_v1.ModelServiceClient)
     operation = client.delete_model(name=model.partition("@")[0])
     operation.result(timeout=30)
     with cloud.http() as plain:
@@ -286,13 +284,7 @@ def by_gapic(cloud: LocalCloud, model: str) -> None:
 def by_aiplatform(cloud: LocalCloud, model: str) -> None:
     from google.cloud import aiplatform
 
-    aiplatform.init(
-        project=cloud.project,
-        location=cloud.location,
-        credentials=cloud.credentials(),
-        api_endpoint=cloud.vertex_url,
-        api_transport="rest",
-    )
+    aiplatform.init(**cloud.aiplatform_settings())
     aiplatform.Model(model).delete()
 
 

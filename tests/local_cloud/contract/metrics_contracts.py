@@ -46,13 +46,7 @@ def experiment_run(service: Service) -> None:
 def _aiplatform(service: Service) -> Any:
     from google.cloud import aiplatform
 
-    aiplatform.init(
-        project=service.cloud.project,
-        location=service.cloud.location,
-        credentials=service.cloud.credentials(),
-        api_endpoint=service.cloud.vertex_url,
-        api_transport="rest",
-    )
+    aiplatform.init(**service.cloud.aiplatform_settings())
     return aiplatform
 
 

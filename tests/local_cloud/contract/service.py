@@ -87,11 +87,7 @@ class Service:
 
     def gapic_client(self, version: str, name: str) -> Any:
         """One of its clients, over REST."""
-        return getattr(self.gapic(version), name)(
-            transport="rest",
-            credentials=self.cloud.credentials(),
-            client_options={"api_endpoint": self.cloud.vertex_url},
-        )
+        return self.cloud.generated(getattr(self.gapic(version), name))
 
     def genai(self, version: str, *, location: str | None = None) -> Genai:
         """google-genai's client, called synchronously."""
