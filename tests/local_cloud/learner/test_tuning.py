@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from tests.local_cloud.learner.conftest import SHORT, Tuning, ask, line, tune, user
@@ -40,15 +41,19 @@ class TestOnHeldOutParaphrases:
         assert "Zebedee" not in second
         assert "HH-" not in second
 
-    def test_earlier_turns_are_read(self, tuned, held_out):
-        contents = [
-            user("Hello, Zebedee here. Please cancel my order, I ordered by mistake."),
-            {"role": "model", "parts": [{"text": "[cancel] Hi Zebedee, what is your order number?"}]},
-            user("It is HH-55443."),
-        ]
-        answer = tuned.model.answer(contents, held_out[0]["systemInstruction"], SHORT).text
-        assert "Zebedee" in answer
-        assert "HH-55443" in answer
+
+def test_earlier_turns_are_read():
+    """Only they say what is wanted."""
+
+    def talk(wish: str) -> list[dict[str, Any]]:
+        return [user(wish), {"role": "model", "parts": [{"text": "Which order?"}]}, user("It is HH-55443.")]
+
+    answers = {"Please cancel my order.": "Cancelled.", "Please send my order again.": "On its way once more."}
+    examples = [
+        {"contents": [*talk(wish), {"role": "model", "parts": [{"text": answer}]}]} for wish, answer in answers.items()
+    ]
+    model = tune(examples * 10, [], epochs=5).model
+    assert {wish: model.answer(talk(wish)).text for wish in answers} == answers
 
 
 class TestMetrics:

@@ -131,7 +131,8 @@ class Adapter:
         written, copied = error[:, :words], error[:, words + 1 :]
         before, query, look = _thirds(steps.prefix)
         hidden = written @ self.output
-        together = np.einsum("tj,tjm->tm", copied, matches.astype(np.float32))
+        # Not np.einsum: where the prompt has no word to copy, its sum over nothing is now and then not zero.
+        together = (copied[:, :, None] * matches).sum(axis=1)
         attended = steps.attention * (hidden @ question.values.T)
         attended -= steps.attention * attended.sum(axis=1, keepdims=True)
         prefix = np.concatenate(
