@@ -8,7 +8,7 @@ from tests.conftest import PROJECT
 from tests.local_cloud.services import wait_until
 
 from gemini_tuning.cli import main
-from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.reports.report import DatasetReport
 
 SAMPLE = PROJECT / "include" / "datasets" / "support_replies"
 BROKEN = PROJECT / "include" / "datasets" / "support_replies_broken"
@@ -103,7 +103,7 @@ class TestValidate:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("gemini_tuning.dataset.quarantine._encoded", full)
+        monkeypatch.setattr("gemini_tuning.dataset.reports.quarantine._encoded", full)
         status, out, err = run(
             capsys, "validate", BROKEN / "train.jsonl", *MODEL, "--quarantine", tmp_path / "aside.jsonl"
         )

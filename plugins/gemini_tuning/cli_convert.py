@@ -9,8 +9,8 @@ from typing import Any
 from gemini_tuning import cli_google
 from gemini_tuning.dataset.convert.files import convert_file
 from gemini_tuning.dataset.convert.report import ConversionReport
-from gemini_tuning.dataset.formats import Format
-from gemini_tuning.dataset.progress import to_terminal
+from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.reading.progress import to_terminal
 
 AUTO = "auto"
 _DESCRIPTION = "convert a dataset in another format into Gemini's contents, and report all that can't be carried over"

@@ -14,13 +14,13 @@ from gemini_tuning import cli_google
 from gemini_tuning.dataset.check import check_dataset
 from gemini_tuning.dataset.cost import budget
 from gemini_tuning.dataset.options import Checks
-from gemini_tuning.dataset.progress import Report, to_terminal
-from gemini_tuning.dataset.quarantine import RejectedLine, check_target, write_quarantine
-from gemini_tuning.dataset.report import DatasetReport
-from gemini_tuning.dataset.report_html import report_html
-from gemini_tuning.dataset.report_parts import ESTIMATE_RULE
-from gemini_tuning.dataset.report_text import report_text, wants_colour
-from gemini_tuning.dataset.source import in_cloud_storage
+from gemini_tuning.dataset.reading.progress import Report, to_terminal
+from gemini_tuning.dataset.reading.source import in_cloud_storage
+from gemini_tuning.dataset.reports.html import report_html
+from gemini_tuning.dataset.reports.parts import ESTIMATE_RULE
+from gemini_tuning.dataset.reports.quarantine import RejectedLine, check_target, write_quarantine
+from gemini_tuning.dataset.reports.report import DatasetReport
+from gemini_tuning.dataset.reports.text import report_text, wants_colour
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.pipeline import Hyperparameters
 from gemini_tuning.smoke.suite import SmokeSuite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gemini_tuning.dataset.report import DatasetReport, Estimate
+from gemini_tuning.dataset.reports.report import DatasetReport, Estimate
 from gemini_tuning.dataset.upload import UploadedDataset
 from gemini_tuning.smoke.report import SmokeReport
 from gemini_tuning.tuning.metrics import TRAIN_LOSS, VALIDATION_LOSS, Metrics, Point

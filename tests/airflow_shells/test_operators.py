@@ -11,7 +11,7 @@ from google.cloud.storage import Bucket
 from tests.dataset.lines import DAMAGE
 from tests.local_cloud.services import wait_until
 
-from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDatasets
 from gemini_tuning.operators.dataset import (
     MARKDOWN_KEY,
@@ -213,7 +213,7 @@ class TestUpload:
     def test_no_connection_is_worth_a_retry(self, context, google, dataset, monkeypatch):
         report = validate(context)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-        monkeypatch.setattr("gemini_tuning.dataset.source.RETRY_SECONDS", 0.5)
+        monkeypatch.setattr("gemini_tuning.dataset.reading.source.RETRY_SECONDS", 0.5)
         with pytest.raises(AirflowException, match="no connection to Google's API") as caught:
             upload(context, google, report=report)
         assert not isinstance(caught.value, AirflowFailException)

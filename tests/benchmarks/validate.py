@@ -20,10 +20,10 @@ from pathlib import Path
 import orjson
 from msgspec import UNSET
 
-from gemini_tuning.dataset.accept import PAIR_OVERHEAD, PAIR_STRINGS, may_have_twins
 from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.lines.accept import PAIR_OVERHEAD, PAIR_STRINGS, may_have_twins
+from gemini_tuning.dataset.lines.shapes import UNREADABLE, decode_pair
 from gemini_tuning.dataset.options import Checks
-from gemini_tuning.dataset.shapes import UNREADABLE, decode_pair
 from gemini_tuning.tuning.models import ModelTable
 
 LINES = 1_000_000

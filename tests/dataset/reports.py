@@ -1,6 +1,6 @@
 """Reports made by hand, for the tests of what is shown of them."""
 
-from gemini_tuning.dataset.report import (
+from gemini_tuning.dataset.reports.report import (
     Counts,
     DatasetFile,
     DatasetReport,

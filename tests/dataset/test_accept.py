@@ -10,15 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.dataset.lines import DAMAGE, document, good_lines, mutated_bytes, mutated_document, written
 
-from gemini_tuning.dataset import judge
-from gemini_tuning.dataset.accept import accept_conversation
-from gemini_tuning.dataset.examples import coarse_key
-from gemini_tuning.dataset.examples import example as example_of
-from gemini_tuning.dataset.parsing import parse
-from gemini_tuning.dataset.report import Finding, Findings
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import Explainer, Scanner
-from gemini_tuning.dataset.violations import counted, explained
+from gemini_tuning.dataset.lines import judge
+from gemini_tuning.dataset.lines.accept import accept_conversation
+from gemini_tuning.dataset.lines.examples import coarse_key
+from gemini_tuning.dataset.lines.examples import example as example_of
+from gemini_tuning.dataset.lines.parsing import parse
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.lines.violations import counted, explained
+from gemini_tuning.dataset.reading.scanning import Explainer, Scanner
+from gemini_tuning.dataset.reports.report import Finding, Findings
 
 RULES = Rules(media_types={"image/png": "image", "video/mp4": "video"}, files_per_example={"image": 30, "video": 1})
 OBSERVED = {"degenerate-answer", "long-example"}  # told of good lines too

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from gemini_tuning.dataset import analyses, near
 from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.comparing import analyses, near
 from gemini_tuning.dataset.options import Checks
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.tuning.models import ModelTable

@@ -7,7 +7,7 @@ import google_crc32c
 import pytest
 
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.report import LISTED_PER_CODE, DatasetReport
+from gemini_tuning.dataset.reports.report import LISTED_PER_CODE, DatasetReport
 from gemini_tuning.errors import UnusableInputError
 from gemini_tuning.settings import include_root
 from gemini_tuning.tuning.models import ModelTable

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.checksums import CHECKSUMS, IBAN_LENGTHS, iban, luhn, mod11, mod11_10, mod97, verhoeff
+from gemini_tuning.dataset.private.checksums import (
+    CHECKSUMS,
+    IBAN_LENGTHS,
+    iban,
+    luhn,
+    mod11,
+    mod11_10,
+    mod97,
+    verhoeff,
+)
 
 RIGHT = [
     (luhn, "4111111111111111"),

@@ -5,7 +5,7 @@ from tests.conftest import PROJECT
 
 from gemini_tuning.dataset.convert.lines import convert_line
 from gemini_tuning.dataset.convert.losses import Code
-from gemini_tuning.dataset.formats import Format
+from gemini_tuning.dataset.lines.formats import Format
 
 
 def convert(document, wanted=None):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.drift import CHANCE, LENGTH_DISTANCE, Profile, differences
+from gemini_tuning.dataset.comparing.drift import CHANCE, LENGTH_DISTANCE, Profile, differences
 
 bounded = settings(derandomize=True, max_examples=100, database=None, deadline=None)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset import duplicates
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.examples import coarse_key, normalised, repeats_a_phrase
+from gemini_tuning.dataset.comparing import duplicates
+from gemini_tuning.dataset.lines.examples import coarse_key, normalised, repeats_a_phrase
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.formats import Format, convert_command, recognise
+from gemini_tuning.dataset.lines.formats import Format, convert_command, recognise
 
 
 def messages(*roles, **extra):

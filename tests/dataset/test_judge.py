@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from gemini_tuning.dataset import judge
-from gemini_tuning.dataset.examples import example
-from gemini_tuning.dataset.parsing import parse
-from gemini_tuning.dataset.rules import Rules
+from gemini_tuning.dataset.lines import judge
+from gemini_tuning.dataset.lines.examples import example
+from gemini_tuning.dataset.lines.parsing import parse
+from gemini_tuning.dataset.lines.rules import Rules
 
 GOOD = {
     "contents": [

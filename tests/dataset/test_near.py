@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset import near as near_module
-from gemini_tuning.dataset.near import NearDuplicates, fits_in_a_minute
+from gemini_tuning.dataset.comparing import near as near_module
+from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute
 
 bounded = settings(derandomize=True, max_examples=60, database=None, deadline=None)
 VOCABULARY = [a + b + c for a in "bdklmnprst" for b in "aeiou" for c in "bdfgklmnprstvz"]

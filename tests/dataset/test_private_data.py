@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.private_data import PATTERN_CODE, Kind, Pattern, Scanner
+from gemini_tuning.dataset.private.scanner import PATTERN_CODE, Kind, Pattern, Scanner
 from gemini_tuning.errors import ConfigError
 
 bounded = settings(derandomize=True, max_examples=300, database=None, deadline=None)

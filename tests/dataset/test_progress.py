@@ -1,6 +1,6 @@
 import io
 
-from gemini_tuning.dataset.progress import Progress, to_terminal
+from gemini_tuning.dataset.reading.progress import Progress, to_terminal
 
 
 def test_rate_and_time_left_are_told():

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dataset.reports import finding
 
-from gemini_tuning.dataset import scanning
-from gemini_tuning.dataset.quarantine import RejectedLine, rejected_lines, write_quarantine
+from gemini_tuning.dataset.reading import scanning
+from gemini_tuning.dataset.reports.quarantine import RejectedLine, rejected_lines, write_quarantine
 from gemini_tuning.errors import UnusableInputError
 
 

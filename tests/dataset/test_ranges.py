@@ -9,14 +9,14 @@ import random
 import pytest
 from tests.dataset.lines import DAMAGE, good_lines
 
-from gemini_tuning.dataset import pool, ranges, reading
 from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.lines.rules import Rules
 from gemini_tuning.dataset.options import Checks
-from gemini_tuning.dataset.pool import scan_all
-from gemini_tuning.dataset.report import DatasetReport, Findings
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import LARGEST_LINE
-from gemini_tuning.dataset.source import open_source
+from gemini_tuning.dataset.reading import files, pool, ranges
+from gemini_tuning.dataset.reading.pool import scan_all
+from gemini_tuning.dataset.reading.scanning import LARGEST_LINE
+from gemini_tuning.dataset.reading.source import open_source
+from gemini_tuning.dataset.reports.report import DatasetReport, Findings
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
@@ -167,5 +167,5 @@ def test_the_line_of_an_example_counts_those_that_are_none(tmp_path):
     (tmp_path / "f.jsonl").write_bytes(b"\n".join(lines))
     rules = Rules()
     with open_source(str(tmp_path / "f.jsonl"), root=None, storage=None) as source:
-        scan = reading.read(source, rules, Findings(rules.severities))
+        scan = files.read(source, rules, Findings(rules.severities))
     assert [scan.line_of(index) for index in range(4)] == [2, 3, 6, 7]

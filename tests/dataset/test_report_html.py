@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dataset.reports import HOSTILE, finding, hostile_report, report
 
-from gemini_tuning.dataset.report_drawings import distribution_drawing, roles_drawing
-from gemini_tuning.dataset.report_html import report_html
-from gemini_tuning.dataset.report_parts import visible
+from gemini_tuning.dataset.reports.drawings import distribution_drawing, roles_drawing
+from gemini_tuning.dataset.reports.html import report_html
+from gemini_tuning.dataset.reports.parts import visible
 from gemini_tuning.tuning.models import ModelTable
 
 VOID = {"meta", "br", "rect", "line"}

@@ -5,8 +5,8 @@ from markdown_it import MarkdownIt
 from tests.dataset.reports import HOSTILE, finding, hostile_report, report
 
 from gemini_tuning.dataset.codes import CODES
-from gemini_tuning.dataset.report_markdown import code_span, codes_table, escaped, report_markdown
-from gemini_tuning.dataset.report_parts import visible
+from gemini_tuning.dataset.reports.markdown import code_span, codes_table, escaped, report_markdown
+from gemini_tuning.dataset.reports.parts import visible
 from gemini_tuning.tuning.models import ModelTable
 
 HARMLESS = {"text", "text_special", "entity", "code_inline", "strong_open", "strong_close"}

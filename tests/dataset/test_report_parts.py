@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dataset.reports import finding, report
 
-from gemini_tuning.dataset.report import MOST_BUCKETS, Distribution
-from gemini_tuning.dataset.report_html import report_html
-from gemini_tuning.dataset.report_markdown import report_markdown
-from gemini_tuning.dataset.report_parts import groups, limit_uses, number, size, visible
-from gemini_tuning.dataset.report_text import report_text
+from gemini_tuning.dataset.reports.html import report_html
+from gemini_tuning.dataset.reports.markdown import report_markdown
+from gemini_tuning.dataset.reports.parts import groups, limit_uses, number, size, visible
+from gemini_tuning.dataset.reports.report import MOST_BUCKETS, Distribution
+from gemini_tuning.dataset.reports.text import report_text
 from gemini_tuning.tuning.models import ModelTable
 
 

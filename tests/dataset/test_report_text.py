@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dataset.reports import HOSTILE, finding, hostile_report, report
 
-from gemini_tuning.dataset.report_text import report_text, wants_colour
+from gemini_tuning.dataset.reports.text import report_text, wants_colour
 
 
 class Terminal(io.StringIO):

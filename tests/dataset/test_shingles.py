@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.shingles import AT_ONCE, Shingler, slices
+from gemini_tuning.dataset.comparing.shingles import AT_ONCE, Shingler, slices
 
 bounded = settings(derandomize=True, max_examples=300, database=None, deadline=None)
 pieces = ["the", "cat,", "sat", "\u00f6n", "\u732b\u304c", "\u0e01\u0e32", "A.B", "\0", "\x85", "\u2019", "\ud800"]

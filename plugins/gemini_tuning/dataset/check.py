@@ -9,21 +9,29 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from gemini_tuning.dataset import sniffing
-from gemini_tuning.dataset.analyses import analyse, scanner_of
 from gemini_tuning.dataset.codes import severities
+from gemini_tuning.dataset.comparing.analyses import analyse, scanner_of
+from gemini_tuning.dataset.comparing.duplicates import compare
 from gemini_tuning.dataset.cost import estimate, over_budget
-from gemini_tuning.dataset.duplicates import compare
 from gemini_tuning.dataset.limits import check_limits, rules_of
 from gemini_tuning.dataset.options import USUAL, Checks
-from gemini_tuning.dataset.progress import Progress, Report
-from gemini_tuning.dataset.quarantine import RejectedLine
-from gemini_tuning.dataset.ranges import UNPACKING_ERRORS
-from gemini_tuning.dataset.reading import FileScan, read
-from gemini_tuning.dataset.rejections import Rejections
-from gemini_tuning.dataset.report import Counts, DatasetReport, Distribution, Estimate, Finding, Findings, Statistics
-from gemini_tuning.dataset.scanning import bounded_line
-from gemini_tuning.dataset.source import open_source
+from gemini_tuning.dataset.reading import sniffing
+from gemini_tuning.dataset.reading.files import FileScan, read
+from gemini_tuning.dataset.reading.progress import Progress, Report
+from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
+from gemini_tuning.dataset.reading.scanning import bounded_line
+from gemini_tuning.dataset.reading.source import open_source
+from gemini_tuning.dataset.reports.quarantine import RejectedLine
+from gemini_tuning.dataset.reports.rejections import Rejections
+from gemini_tuning.dataset.reports.report import (
+    Counts,
+    DatasetReport,
+    Distribution,
+    Estimate,
+    Finding,
+    Findings,
+    Statistics,
+)
 from gemini_tuning.errors import UnusableInputError
 from gemini_tuning.tuning.models import ModelTable
 

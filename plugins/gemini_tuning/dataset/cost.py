@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.report import Estimate
+from gemini_tuning.dataset.reports.report import Estimate
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.tuning.models import BaseModelInfo, ModelTable
 

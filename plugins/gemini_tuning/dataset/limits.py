@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gemini_tuning.dataset.codes import Severity
-from gemini_tuning.dataset.reading import FileScan
-from gemini_tuning.dataset.report import Finding, Findings
-from gemini_tuning.dataset.rules import Rules
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reports.report import Finding, Findings
 from gemini_tuning.tuning.models import BaseModelInfo, Limits, ModelTable
 
 _SHARE_COUNTS_ABOVE = 1000  # validation examples ("Supervised fine-tuning", limits)

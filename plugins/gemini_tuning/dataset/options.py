@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from gemini_tuning.dataset.checksums import CHECKSUMS
 from gemini_tuning.dataset.codes import Severity, severities
+from gemini_tuning.dataset.private.checksums import CHECKSUMS
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import did_you_mean
 from gemini_tuning.values import Value

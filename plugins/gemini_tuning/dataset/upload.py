@@ -6,8 +6,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from gemini_tuning.dataset.report import DatasetFile
-from gemini_tuning.dataset.source import find_object, in_cloud_storage, local_file, storage_retry
+from gemini_tuning.dataset.reading.source import find_object, in_cloud_storage, local_file, storage_retry
+from gemini_tuning.dataset.reports.report import DatasetFile
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.google_errors import google_errors
 from gemini_tuning.values import Value

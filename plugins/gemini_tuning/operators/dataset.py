@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gemini_tuning.dataset.check import check_dataset
 from gemini_tuning.dataset.cost import budget
 from gemini_tuning.dataset.options import Checks
-from gemini_tuning.dataset.report import DatasetReport
-from gemini_tuning.dataset.report_markdown import report_markdown
+from gemini_tuning.dataset.reports.markdown import report_markdown
+from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDataset, UploadedDatasets, upload_dataset
 from gemini_tuning.errors import DatasetRejectedError
 from gemini_tuning.operators.base import GeminiTuningOperator
@@ -22,7 +22,7 @@ from gemini_tuning.tuning.models import ModelTable, check_tunable
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from gemini_tuning.dataset.report import DatasetFile
+    from gemini_tuning.dataset.reports.report import DatasetFile
 
 REJECTED_REPORT_KEY = "rejected_report"
 MARKDOWN_KEY = "report_markdown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gemini_tuning.dataset.report import DatasetReport
+from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDatasets
 from gemini_tuning.errors import GeminiTuningError
 from gemini_tuning.operators.base import GeminiTuningOperator

@@ -16,9 +16,9 @@ from gemini_tuning.dataset.convert.lines import convert_line
 from gemini_tuning.dataset.convert.losses import Code, Notes
 from gemini_tuning.dataset.convert.reading import Line, lines
 from gemini_tuning.dataset.convert.report import ConversionReport, Losses
-from gemini_tuning.dataset.formats import Format
-from gemini_tuning.dataset.progress import Progress, Report
-from gemini_tuning.dataset.source import LARGEST_LINE, OpenSource, in_cloud_storage, local_file, open_source
+from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.reading.progress import Progress, Report
+from gemini_tuning.dataset.reading.source import LARGEST_LINE, OpenSource, in_cloud_storage, local_file, open_source
 from gemini_tuning.errors import ConfigError, UnusableInputError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import orjson
 from gemini_tuning.dataset.convert.losses import Code, Loss, Notes
 from gemini_tuning.dataset.convert.older_google import convert_developer_api, convert_gemini_1_0, convert_palm
 from gemini_tuning.dataset.convert.openai import convert_chat, convert_completion
-from gemini_tuning.dataset.formats import Format, recognise
-from gemini_tuning.dataset.parsing import DEEPEST, parse
+from gemini_tuning.dataset.lines.formats import Format, recognise
+from gemini_tuning.dataset.lines.parsing import DEEPEST, parse
 
 _KEYS_NAMED = 6
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemini_tuning.dataset.conversation import word
 from gemini_tuning.dataset.convert.conversation import Conversation, require_some
 from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes
 from gemini_tuning.dataset.convert.openai_content import text_parts
+from gemini_tuning.dataset.lines.conversation import word
 
 _ROLES = {"user": "user", "model": "model"}
 _AUTHORS = {"user": "user", "model": "model", "bot": "model", "assistant": "model"}

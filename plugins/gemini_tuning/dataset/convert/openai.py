@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gemini_tuning.dataset.conversation import word
 from gemini_tuning.dataset.convert.conversation import Conversation, require_some
 from gemini_tuning.dataset.convert.functions import declarations
 from gemini_tuning.dataset.convert.losses import Code, Notes
@@ -17,6 +16,7 @@ from gemini_tuning.dataset.convert.openai_content import (
     parts_of,
     refusal_parts,
 )
+from gemini_tuning.dataset.lines.conversation import word
 
 _LINE_FIELDS = frozenset({"messages", "tools", "functions", "system"})
 _FIELDS = frozenset({"role", "content"})

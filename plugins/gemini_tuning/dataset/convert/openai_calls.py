@@ -11,7 +11,7 @@ from typing import Any
 from gemini_tuning.dataset.convert.conversation import Part
 from gemini_tuning.dataset.convert.functions import is_name
 from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes
-from gemini_tuning.dataset.parsing import parse
+from gemini_tuning.dataset.lines.parsing import parse
 
 _CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})

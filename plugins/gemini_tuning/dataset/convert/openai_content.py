@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from gemini_tuning.dataset.conversation import word
 from gemini_tuning.dataset.convert.conversation import Part
 from gemini_tuning.dataset.convert.losses import Code, Notes
+from gemini_tuning.dataset.lines.conversation import word
 
 # what Gemini's tuning pages name for images; other types are dropped by the service, after the job has begun
 _MIME_TYPES = {

@@ -8,9 +8,9 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
-from gemini_tuning.dataset.ranges import UNPACKING_ERRORS
-from gemini_tuning.dataset.sniffing import GZIP
-from gemini_tuning.dataset.source import LARGEST_LINE
+from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
+from gemini_tuning.dataset.reading.sniffing import GZIP
+from gemini_tuning.dataset.reading.source import LARGEST_LINE
 from gemini_tuning.errors import UnusableInputError
 
 _BUFFER = 1024 * 1024

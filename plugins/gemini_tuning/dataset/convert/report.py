@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gemini_tuning.dataset.codes import LISTED_PER_CODE
 from gemini_tuning.dataset.convert.losses import Loss
-from gemini_tuning.dataset.formats import Format
+from gemini_tuning.dataset.lines.formats import Format
 from gemini_tuning.values import Value
 
 

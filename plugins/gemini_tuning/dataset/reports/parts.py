@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gemini_tuning.dataset.codes import CODES
-from gemini_tuning.dataset.report import DatasetReport, Distribution, Finding, plural
+from gemini_tuning.dataset.reports.report import DatasetReport, Distribution, Finding, plural
 from gemini_tuning.tuning.models import ModelTable
 
 ESTIMATE_RULE = "Billed are the training tokens times the epochs; tokens are estimated from characters, four to one."

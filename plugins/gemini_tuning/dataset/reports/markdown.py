@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gemini_tuning.dataset.codes import CODES, Code
-from gemini_tuning.dataset.report import DatasetReport, Finding, plural
-from gemini_tuning.dataset.report_parts import (
+from gemini_tuning.dataset.reports.parts import (
     FIGURES,
     Group,
     estimate_sentences,
@@ -20,6 +19,7 @@ from gemini_tuning.dataset.report_parts import (
     size,
     visible,
 )
+from gemini_tuning.dataset.reports.report import DatasetReport, Finding, plural
 from gemini_tuning.tuning.models import ModelTable
 
 LISTED = 50  # rows of the table of findings: what a person reads on one page

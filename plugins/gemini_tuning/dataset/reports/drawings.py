@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from gemini_tuning.dataset.report import Bucket, Distribution, plural
-from gemini_tuning.dataset.report_parts import Measure, number, visible
+from gemini_tuning.dataset.reports.parts import Measure, number, visible
+from gemini_tuning.dataset.reports.report import Bucket, Distribution, plural
 
 _WIDTH, _HEIGHT, _EDGE = 320, 132, 6
 _TOP, _BASE = 20, 108  # between them lie the bars; labels above and below

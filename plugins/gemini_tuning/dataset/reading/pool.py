@@ -15,12 +15,12 @@ from queue import SimpleQueue
 
 import msgspec
 
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import Explainer, Scanned, Scanner
-from gemini_tuning.dataset.worker import Task, receive, scan, send
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading.scanning import Explainer, Scanned, Scanner
+from gemini_tuning.dataset.reading.worker import Task, receive, scan, send
 
 _LOG = logging.getLogger(__name__)
-_PACKAGES = Path(__file__).resolve().parents[2]  # the folder that holds the package
+_PACKAGES = Path(__file__).resolve().parents[3]  # the folder that holds the package
 _WAITING_PER_PROCESS = 2
 _decode_answer = msgspec.msgpack.Decoder(Scanned).decode
 
@@ -37,7 +37,7 @@ class Process:
         path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "gemini_tuning.dataset.worker"],
+                [sys.executable, "-m", "gemini_tuning.dataset.reading.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},

@@ -1,4 +1,4 @@
-"""A process that checks ranges of a file for another one: ``python -m gemini_tuning.dataset.worker``.
+"""A process that checks ranges of a file for another one: ``python -m gemini_tuning.dataset.reading.worker``.
 
 Reads requests from stdin and writes one answer to each on stdout, both as MessagePack after eight bytes of length.
 A plain child process works where a pool of the standard library doesn't: inside the daemonic workers of some executors,
@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import Scanned, Scanner
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading.scanning import Scanned, Scanner
 
 _BUFFER = 256 * 1024
 _LENGTH_BYTES = 8

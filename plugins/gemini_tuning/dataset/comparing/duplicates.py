@@ -15,10 +15,10 @@ from typing import NamedTuple
 import xxhash
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, normalised
-from gemini_tuning.dataset.parsing import parse
-from gemini_tuning.dataset.reading import FileScan
-from gemini_tuning.dataset.report import Finding, Findings
+from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, normalised
+from gemini_tuning.dataset.lines.parsing import parse
+from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reports.report import Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
 _SORT_FROM = 300_000  # keys; below, loading numpy takes longer than counting

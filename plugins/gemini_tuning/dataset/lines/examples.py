@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from gemini_tuning.dataset.conversation import files_of, member, modality_of, role_of
+from gemini_tuning.dataset.lines.conversation import files_of, member, modality_of, role_of
 
 CHARACTERS_PER_TOKEN = 4  # Google's rule of thumb for text; good to about a third either way
 TOKENS_PER_IMAGE = 256  # at MEDIUM, and the least at HIGH ("Image tuning")

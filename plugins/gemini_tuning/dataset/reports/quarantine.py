@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from gemini_tuning.dataset.report import Finding
-from gemini_tuning.dataset.scanning import bounded_line
+from gemini_tuning.dataset.reading.scanning import bounded_line
+from gemini_tuning.dataset.reports.report import Finding
 from gemini_tuning.errors import UnusableInputError
 
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gemini_tuning.dataset import conversation
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.violations import SCHEMA_FILE, Path, Violation, counted, explained
+from gemini_tuning.dataset.lines import conversation
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.lines.violations import SCHEMA_FILE, Path, Violation, counted, explained
 
 _DATA_MEMBERS = {"fileData", "functionCall", "functionResponse"}
 

@@ -12,10 +12,16 @@ from typing import BinaryIO
 import msgspec
 from msgspec import UNSET
 
-from gemini_tuning.dataset import examples, judge, shapes
-from gemini_tuning.dataset.accept import PAIR_OVERHEAD, PAIR_STRINGS, accept_conversation, acceptable, may_have_twins
 from gemini_tuning.dataset.codes import LISTED_PER_CODE, Fault
-from gemini_tuning.dataset.examples import (
+from gemini_tuning.dataset.lines import examples, judge, shapes
+from gemini_tuning.dataset.lines.accept import (
+    PAIR_OVERHEAD,
+    PAIR_STRINGS,
+    accept_conversation,
+    acceptable,
+    may_have_twins,
+)
+from gemini_tuning.dataset.lines.examples import (
     LONGEST_PHRASE,
     SHORTEST_LOOP,
     Example,
@@ -23,10 +29,10 @@ from gemini_tuning.dataset.examples import (
     repeats_a_phrase,
     tokens_of,
 )
-from gemini_tuning.dataset.formats import recognise
-from gemini_tuning.dataset.parsing import parse_fast
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.source import LARGEST_LINE
+from gemini_tuning.dataset.lines.formats import recognise
+from gemini_tuning.dataset.lines.parsing import parse_fast
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading.source import LARGEST_LINE
 
 RANGE = 8 * 1024 * 1024  # a range of ordinary size can't hold a line larger than LARGEST_LINE
 _CHUNK = 256 * 1024

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gemini_tuning.dataset.checksums import CHECKSUMS
 from gemini_tuning.dataset.codes import Fault, Severity
-from gemini_tuning.dataset.private_kinds import (
+from gemini_tuning.dataset.private.checksums import CHECKSUMS
+from gemini_tuning.dataset.private.kinds import (
     Found,
     api_keys,
     cards,

@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TextIO
 
-from gemini_tuning.dataset.report import DatasetReport, plural
-from gemini_tuning.dataset.report_parts import (
+from gemini_tuning.dataset.reports.parts import (
     FIGURES,
     Group,
     estimate_sentences,
@@ -17,6 +16,7 @@ from gemini_tuning.dataset.report_parts import (
     size,
     visible,
 )
+from gemini_tuning.dataset.reports.report import DatasetReport, plural
 
 _WIDTH = 80
 _GREEN, _RED, _YELLOW, _BOLD, _FAINT = "32", "31", "33", "1", "2"

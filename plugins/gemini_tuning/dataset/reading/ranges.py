@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from gemini_tuning.dataset.scanning import RANGE
-from gemini_tuning.dataset.source import LARGEST_LINE
-from gemini_tuning.dataset.worker import Task
+from gemini_tuning.dataset.reading.scanning import RANGE
+from gemini_tuning.dataset.reading.source import LARGEST_LINE
+from gemini_tuning.dataset.reading.worker import Task
 
 UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)  # a damaged gzip file raises one of them
 _BLOCK = 1024 * 1024

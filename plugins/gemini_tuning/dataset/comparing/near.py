@@ -14,9 +14,9 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_tuning.dataset.examples import normalised
-from gemini_tuning.dataset.report import Finding
-from gemini_tuning.dataset.shingles import AT_ONCE, FEWEST, LONGEST, Shingler, slices
+from gemini_tuning.dataset.comparing.shingles import AT_ONCE, FEWEST, LONGEST, Shingler, slices
+from gemini_tuning.dataset.lines.examples import normalised
+from gemini_tuning.dataset.reports.report import Finding
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,15 +11,15 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.drift import Profile, differences
-from gemini_tuning.dataset.duplicates import Lines, picked
-from gemini_tuning.dataset.examples import NOT_AN_EXAMPLE, Example, example
-from gemini_tuning.dataset.near import NearDuplicates, fits_in_a_minute, usable
+from gemini_tuning.dataset.comparing.drift import Profile, differences
+from gemini_tuning.dataset.comparing.duplicates import Lines, picked
+from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, usable
+from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, Example, example
+from gemini_tuning.dataset.lines.parsing import parse_fast
 from gemini_tuning.dataset.options import PrivateData
-from gemini_tuning.dataset.parsing import parse_fast
-from gemini_tuning.dataset.private_data import Kind, Pattern, Scanner
-from gemini_tuning.dataset.reading import FileScan
-from gemini_tuning.dataset.report import Finding, Findings
+from gemini_tuning.dataset.private.scanner import Kind, Pattern, Scanner
+from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reports.report import Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
 

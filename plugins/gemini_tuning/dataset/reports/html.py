@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable
 from html import escape
 from pathlib import PurePosixPath
 
-from gemini_tuning.dataset.report import DatasetFile, DatasetReport, Finding, plural
-from gemini_tuning.dataset.report_drawings import distribution_drawing, roles_drawing
-from gemini_tuning.dataset.report_parts import (
+from gemini_tuning.dataset.reports.drawings import distribution_drawing, roles_drawing
+from gemini_tuning.dataset.reports.parts import (
     FIGURES,
     Group,
     estimate_sentences,
@@ -20,6 +19,7 @@ from gemini_tuning.dataset.report_parts import (
     size,
     visible,
 )
+from gemini_tuning.dataset.reports.report import DatasetFile, DatasetReport, Finding, plural
 from gemini_tuning.tuning.models import ModelTable
 
 _LONGEST = 300  # characters of one message, hint or path: the page stays small whatever the keys are

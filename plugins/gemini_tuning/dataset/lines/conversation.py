@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.rules import MODALITY_NAMES, Rules
+from gemini_tuning.dataset.lines.rules import MODALITY_NAMES, Rules
 
 Turn = dict[str, Any]
 Named = tuple[int, str]  # the index of a part, and the function it names

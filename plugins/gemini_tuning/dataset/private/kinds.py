@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gemini_tuning.dataset.checksums import IBAN_LENGTHS, iban, luhn
+from gemini_tuning.dataset.private.checksums import IBAN_LENGTHS, iban, luhn
 
 
 class Found(NamedTuple):

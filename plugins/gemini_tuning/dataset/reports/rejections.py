@@ -11,13 +11,13 @@ from itertools import groupby
 from typing import BinaryIO
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.formats import Format
-from gemini_tuning.dataset.quarantine import RejectedLine, rejected_lines
-from gemini_tuning.dataset.ranges import UNPACKING_ERRORS
-from gemini_tuning.dataset.reading import FileScan
-from gemini_tuning.dataset.report import Finding
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import Scanner
+from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
+from gemini_tuning.dataset.reading.scanning import Scanner
+from gemini_tuning.dataset.reports.quarantine import RejectedLine, rejected_lines
+from gemini_tuning.dataset.reports.report import Finding
 
 _OF_EXAMPLES = ("long-example", "degenerate-answer")  # where they are made errors, examples are rejected too
 

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from gemini_tuning.dataset import ranges, sniffing
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.formats import Format
-from gemini_tuning.dataset.hashing import Checksums, HashingThread, LineEnds
-from gemini_tuning.dataset.pool import scan_all
-from gemini_tuning.dataset.progress import Progress, Report
-from gemini_tuning.dataset.ranges import UNPACKING_ERRORS, Tee
-from gemini_tuning.dataset.report import DatasetFile, Finding, Findings
-from gemini_tuning.dataset.rules import Rules
-from gemini_tuning.dataset.scanning import Scanned
-from gemini_tuning.dataset.source import OpenSource
-from gemini_tuning.dataset.worker import Task
+from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.lines.rules import Rules
+from gemini_tuning.dataset.reading import ranges, sniffing
+from gemini_tuning.dataset.reading.hashing import Checksums, HashingThread, LineEnds
+from gemini_tuning.dataset.reading.pool import scan_all
+from gemini_tuning.dataset.reading.progress import Progress, Report
+from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS, Tee
+from gemini_tuning.dataset.reading.scanning import Scanned
+from gemini_tuning.dataset.reading.source import OpenSource
+from gemini_tuning.dataset.reading.worker import Task
+from gemini_tuning.dataset.reports.report import DatasetFile, Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
 ONE_PROCESS_UP_TO = 10_000_000  # bytes; starting others takes as long as reading this much

@@ -10,8 +10,8 @@ from typing import Final
 
 from msgspec import UNSET
 
-from gemini_tuning.dataset.examples import Example
-from gemini_tuning.dataset.shapes import UNREADABLE, Conversation, Instruction, decode_conversation
+from gemini_tuning.dataset.lines.examples import Example
+from gemini_tuning.dataset.lines.shapes import UNREADABLE, Conversation, Instruction, decode_conversation
 
 _BARE_PAIR = '{"contents":[{"role":"user","parts":[{"text":""}]},{"role":"model","parts":[{"text":""}]}]}\n'
 # The shortest twin adds eleven characters, '"text":"x",'. Up to ten more are as few as json.dumps adds in spaces.

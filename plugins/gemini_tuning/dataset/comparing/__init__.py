@@ -1,0 +1,1 @@
+"""What examples have in common, within a file and between files."""

@@ -1,0 +1,1 @@
+"""Private data in examples, looked for on request."""

@@ -1,0 +1,1 @@
+"""The verdict on a dataset, and its forms for people and programs."""
