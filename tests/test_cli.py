@@ -163,9 +163,9 @@ class TestValidate:
         assert status == 0
         assert "train.jsonl:1: the prompt of smoke test 1" in out
 
-    def test_near_duplicates_can_be_left_out(self, capsys):
-        out = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--no-near-duplicates")[1]
-        assert "Near-duplicates were not looked for" in out
+    def test_the_second_reading_can_be_left_out(self, capsys):
+        out = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--no-second-reading")[1]
+        assert "not read a second time: that was switched off" in out
 
     def test_progress_is_for_terminals(self, capsys, monkeypatch):
         err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL)[2]
@@ -204,6 +204,45 @@ def test_estimate_says_rule_and_price_date(capsys):
     assert "× 2 epochs" in out
     assert "price of" in out
     assert "Billed are the training tokens" in out
+
+
+def test_estimate_says_what_it_leaves_out(capsys, tmp_path):
+    data = tmp_path / "train.jsonl"
+    audio = {"fileData": {"mimeType": "audio/mp3", "fileUri": "gs://b/f"}}
+    turns = [{"role": "user", "parts": [audio]}, {"role": "model", "parts": [{"text": "A song."}]}]
+    data.write_text(json.dumps({"contents": turns}))
+    status, out, _ = run(capsys, "estimate", data, *MODEL)
+    assert status == 0
+    assert "1 training example with audio, video, PDF or text files" in out
+    assert "budget" not in out
+    assert json.loads(run(capsys, "estimate", data, *MODEL, "--format", "json")[1])["examples_incomplete"] == 1
+
+
+class TestExactTokens:
+    def test_they_are_counted_with_the_default_credentials(self, capsys, google):
+        status, out, _ = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--exact-tokens")
+        assert status == 0
+        assert "sample of 200 of 300 examples" in out.replace("\n", " ")
+        status, out, _ = run(
+            capsys, "estimate", SAMPLE / "validation.jsonl", "--model", "gemini-3.5-flash", "--exact-tokens"
+        )
+        assert status == 0
+        assert "counted by the service in every example" in out
+        asked = [one["path"] for one in google.requests() if one["path"].endswith(":countTokens")]
+        assert f"projects/{google.project}/locations/us/publishers/google/models/gemini-3.5-flash" in asked[-1]
+
+    def test_without_credentials_it_is_said_how_to_do_without(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+        status, out, err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--exact-tokens")
+        assert (status, out) == (2, "")
+        assert "no usable credentials" in err
+        assert "without exact_tokens they are estimated" in err
+
+    def test_a_tuned_model_counts_nothing(self, capsys, google):
+        model = ["--model", "projects/p/locations/us-central1/models/1"]
+        status, _, err = run(capsys, "estimate", SAMPLE / "train.jsonl", *model, "--exact-tokens")
+        assert status == 2
+        assert "is a tuned model" in err
 
 
 def test_pipeline_check_judges_every_file(capsys, tmp_path):

@@ -12,12 +12,12 @@ from typing import Any
 
 from gemini_tuning import cli_google
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.cost import budget
+from gemini_tuning.dataset.cost import budget, left_out
 from gemini_tuning.dataset.options import Checks
 from gemini_tuning.dataset.reading.progress import Report, to_terminal
 from gemini_tuning.dataset.reading.source import in_cloud_storage
 from gemini_tuning.dataset.reports.html import report_html
-from gemini_tuning.dataset.reports.parts import ESTIMATE_RULE
+from gemini_tuning.dataset.reports.parts import estimate_rule
 from gemini_tuning.dataset.reports.quarantine import RejectedLine, check_target, write_quarantine
 from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.dataset.reports.text import report_text, wants_colour
@@ -43,7 +43,13 @@ def add_commands(commands: Any, formats: argparse.ArgumentParser, show: cli_goog
     dataset = argparse.ArgumentParser(add_help=False)
     dataset.add_argument("--model", required=True, metavar="ID", help="base model, such as gemini-2.5-flash")
     dataset.add_argument("--epochs", type=int, metavar="N", help="planned epochs, for the estimate")
-    dataset.add_argument("--project", help="Google Cloud project, for gs:// files")
+    dataset.add_argument(
+        "--exact-tokens",
+        action="store_true",
+        help="send examples to Vertex AI to have their tokens counted: a sample, and all that may be too long",
+    )
+    dataset.add_argument("--project", help="Google Cloud project, for gs:// files and --exact-tokens")
+    dataset.add_argument("--location", default="us-central1", help="location of the tuning job, for --exact-tokens")
 
     parser = commands.add_parser(
         "validate", help=_CHECK, description=_CHECK, epilog=_EPILOG, parents=[dataset, formats]
@@ -56,9 +62,9 @@ def add_commands(commands: Any, formats: argparse.ArgumentParser, show: cli_goog
     )
     parser.add_argument("--budget-usd", metavar="X", help="reject a dataset whose job is estimated to cost more")
     parser.add_argument(
-        "--near-duplicates",
+        "--second-reading",
         action=argparse.BooleanOptionalAction,
-        help="compare all prompts with each other (default: where that takes less than a minute)",
+        help="look for near-duplicates and the like too (default: where that takes less than a minute)",
     )
     parser.add_argument(
         "--private-data", choices=("warn", "block"), help="look for e-mail addresses, phone and card numbers, keys …"
@@ -117,11 +123,14 @@ def _validate(parsed: argparse.Namespace, show: cli_google.Show) -> int:
 
 def _estimate(parsed: argparse.Namespace, show: cli_google.Show) -> int:
     """Print what tuning on a dataset would be billed."""
-    report = _check(parsed, parsed.train, _models(parsed), checks=Checks(near_duplicates=False))
+    report = _check(
+        parsed, parsed.train, _models(parsed), checks=Checks(second_reading=False, exact_tokens=parsed.exact_tokens)
+    )
     if report.estimate is None or not report.accepted:
         print(f"gemini-tuning: {report.headline()}; see 'gemini-tuning validate'.", file=sys.stderr)
         return REJECTED
-    show(parsed, report.estimate.to_json(), f"{report.estimate}\n{ESTIMATE_RULE}")
+    notes = left_out(report.estimate, None)
+    show(parsed, report.estimate.to_json(), "\n".join([str(report.estimate), estimate_rule(report.estimate), *notes]))
     return ACCEPTED
 
 
@@ -160,7 +169,8 @@ def _checks(parsed: argparse.Namespace) -> Checks:
         severities[code] = severity
     return Checks.from_json({
         "severities": severities,
-        "near_duplicates": parsed.near_duplicates,
+        "second_reading": parsed.second_reading,
+        "exact_tokens": parsed.exact_tokens,
         "private_data": {"found": parsed.private_data} if parsed.private_data else None,
     })
 
@@ -214,6 +224,7 @@ def _check(
             models=models,
             root=None,
             storage=lambda: cli_google.storage(parsed.project),
+            counter=lambda: cli_google.token_counter(parsed, models),
             checks=checks,
             budget_usd=budget_usd,
             smoke_prompts=smoke_prompts,

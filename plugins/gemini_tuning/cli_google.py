@@ -20,6 +20,7 @@ from gemini_tuning.tuning.metrics import metrics_location, read_metrics
 from gemini_tuning.tuning.models import ModelTable
 from gemini_tuning.tuning.service import TuningService, check_job_name
 from gemini_tuning.tuning.spec import TuningJob, location_of
+from gemini_tuning.tuning.tokens import TokenCounter, counting_location
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -35,6 +36,13 @@ def storage(project: str | None) -> StorageClient:
 
     credentials, default_project = _credentials()
     return Client(project=project or default_project, credentials=credentials)
+
+
+def token_counter(parsed: argparse.Namespace, models: ModelTable) -> TokenCounter:
+    """Return what counts the tokens of examples as the base model ``--model`` does."""
+    location = counting_location(parsed.model, models.find(parsed.model), parsed.location)
+    credentials, project = _credentials()
+    return TokenCounter(vertex_client(credentials, _project(parsed.project or project), location), parsed.model)
 
 
 def add_commands(commands: Any, formats: argparse.ArgumentParser, show: Show) -> None:

@@ -71,6 +71,12 @@ class TestValidate:
         with pytest.raises(AirflowFailException, match="duplicate-example"):
             validate(context, checks={"severities": {"duplicate-example": "error"}})
 
+    def test_tokens_are_counted_through_the_connection_where_that_is_chosen(self, context, google, dataset):
+        report = DatasetReport.from_json(validate(context, checks={"exact_tokens": True}))
+        assert (report.estimate.examples_counted, report.estimate.error_band) == (9, 0)
+        assert "counted by the service in every example" in context["ti"].pushed[MARKDOWN_KEY]
+        assert DatasetReport.from_json(validate(context)).estimate.examples_counted == 0
+
     @pytest.mark.parametrize("budget_usd", [0.000001, "0.000001"])
     def test_a_job_over_its_budget_is_not_bought(self, context, dataset, budget_usd):
         with pytest.raises(AirflowFailException, match=r"Nothing was uploaded or paid for.*\[over-budget\]"):
@@ -112,6 +118,7 @@ class TestValidate:
             ({"checks": {"severities": {"crlff": "error"}}}, "did you mean 'crlf'?"),
             ({"budget_usd": "much"}, "budget_usd is 'much'"),
             ({"gcp_conn_id": "nowhere", "train": "gs://b/o.jsonl"}, "no connection 'nowhere'"),
+            ({"gcp_conn_id": "nowhere", "checks": {"exact_tokens": True}}, "without exact_tokens they are estimated"),
         ],
     )
     def test_a_users_mistake_is_one_sentence_and_no_retry(self, context, dataset, settings, sentence):

@@ -113,7 +113,7 @@ def whole(path: Path) -> None:
         models=ModelTable.load(),
         root=None,
         storage=None,  # type: ignore[arg-type]
-        checks=Checks(near_duplicates=False),
+        checks=Checks(second_reading=False),
     )
 
 

@@ -12,7 +12,7 @@ from tests.dataset.lines import DAMAGE, document, good_lines, mutated_bytes, mut
 
 from gemini_tuning.dataset.lines import judge
 from gemini_tuning.dataset.lines.accept import accept_conversation
-from gemini_tuning.dataset.lines.examples import coarse_key
+from gemini_tuning.dataset.lines.examples import digest
 from gemini_tuning.dataset.lines.examples import example as example_of
 from gemini_tuning.dataset.lines.parsing import parse
 from gemini_tuning.dataset.lines.rules import Rules
@@ -49,7 +49,7 @@ def agree(line):
         assert (len(found.prompts), len(found.skipped)) == (0, 8)
         return
     assert (len(found.prompts), len(found.skipped)) == (8, 0)
-    assert int.from_bytes(found.prompts, "little") == coarse_key(expected.prompt)
+    assert int.from_bytes(found.prompts, "little") == digest(expected.prompt)
     assert found.characters == {expected.characters: 1}
     assert found.tokens == {expected.tokens: 1}
     assert found.turns == {len(expected.roles): 1}

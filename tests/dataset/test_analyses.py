@@ -54,30 +54,48 @@ def test_near_duplicates_are_found_within_training_and_in_validation(check):
 
 
 def test_what_is_switched_off_or_would_take_long_is_said(check, monkeypatch):
-    train, validation = [line(LONG.format("green")), line(LONG.format("blue"))], [line("new")]
-    report = check(train, near_duplicates=False)
+    train = [line(LONG.format("green")), line(LONG.format("blue"))]
+    report = check(train, second_reading=False)
     assert places(report, "near-duplicate") == []
-    assert report.notes == ("Near-duplicates were not looked for: that was switched off.",)
+    assert len(report.notes) == 1
+    assert "not read a second time: that was switched off" in report.notes[0]
     monkeypatch.setattr(analyses, "fits_in_a_minute", lambda examples, size: False)
-    report = check(train, validation)
+    report = check(train)
     assert "more than a minute" in report.notes[0]
-    assert "Lengths and labels" in report.notes[1]
-    assert places(check(train, near_duplicates=True), "near-duplicate") == [("train.jsonl", 2)]
+    assert places(report, "near-duplicate") == []
+    assert not check(train, severities={"near-duplicate": "error"}).accepted  # looked for, however long that takes
+    assert places(check(train, second_reading=True), "near-duplicate") == [("train.jsonl", 2)]
 
 
 def test_a_forked_process_does_not_wait_for_threads_it_does_not_have(check, monkeypatch):
     monkeypatch.setattr(near, "_first_used_in", os.getppid())
-    report = check([line(LONG.format("green")), line(LONG.format("blue"))], near_duplicates=True)
+    report = check([line(LONG.format("green")), line(LONG.format("blue"))], second_reading=True)
     assert places(report, "near-duplicate") == []
     assert "forked" in report.notes[0]
 
 
-def test_a_validation_file_of_another_kind_is_told_near_duplicates_or_not(check):
+def test_a_validation_file_of_another_kind_is_told(check):
     train = [line(f"{topic} {number}", topic) for number in range(40) for topic in TOPICS]
     validation = [line(f"about {number}", "complaint") for number in range(20)]
-    for near_duplicates in (None, False):
-        report = check(train, validation, near_duplicates=near_duplicates)
-        assert places(report, "unseen-label") == [("validation.jsonl", None)]
+    assert places(check(train, validation), "unseen-label") == [("validation.jsonl", None)]
+
+
+def test_equal_prompts_are_known_from_the_first_reading(check):
+    train = [line("What is red?"), line("What is blue?"), line("What is red?", "No.")]
+    for second_reading in (True, False):
+        report = check(train, [line("What is blue?", "Yes.")], second_reading=second_reading)
+        assert places(report, "repeated-prompt") == [("train.jsonl", 3)]
+        assert places(report, "validation-leak") == [("validation.jsonl", 1)]
+
+
+def test_prompts_in_other_letters_and_answers_that_loop_take_a_second_reading(check):
+    train = [line("What is red?"), line("what  is RED"), line("Again?", "over and over again " * 40)]
+    report = check(train)
+    assert places(report, "normalised-duplicate") == [("train.jsonl", 2)]
+    assert places(report, "degenerate-answer") == [("train.jsonl", 3)]
+    assert [one.path for one in report.warnings if one.code == "degenerate-answer"] == ["contents[1]"]
+    report = check(train, second_reading=False)
+    assert not places(report, "normalised-duplicate") + places(report, "degenerate-answer")
 
 
 class TestPrivateData:

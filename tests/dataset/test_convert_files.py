@@ -203,7 +203,7 @@ class TestInputs:
         assert convert(jsonl(GOOD).strip())[0] == 0
         assert (folder / "out.jsonl").read_bytes().endswith(b"\n")
 
-    @pytest.mark.parametrize("content", [b"", b"\n \r\n", gzip.compress(b""), b"\xef\xbb\xbf"])
+    @pytest.mark.parametrize("content", [b"", b"\n \r\n", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
     def test_a_file_of_nothing_is_status_2(self, convert, folder, content):
         status, report, err = convert(content)
         assert (status, report) == (2, None)

@@ -32,7 +32,7 @@ def check(tmp_path):
             root=tmp_path,
             storage=None,
             checks=Checks(
-                near_duplicates=False, severities={code.replace("_", "-"): s for code, s in severities.items()}
+                second_reading=False, severities={code.replace("_", "-"): s for code, s in severities.items()}
             ),
             budget_usd=budget_usd,
         )

@@ -20,7 +20,7 @@ from gemini_tuning.dataset.reports.report import DatasetReport, Findings
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
-WITHOUT_NEAR_DUPLICATES = Checks(near_duplicates=False)  # they are looked for in one process anyway
+WITHOUT_NEAR_DUPLICATES = Checks(second_reading=False)  # they are looked for in one process anyway
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def rejected(tmp_path):
             models=MODELS,
             root=tmp_path,
             storage=None,
-            checks=Checks.from_json({"near_duplicates": False, **checks}),
+            checks=Checks.from_json({"second_reading": False, **checks}),
             rejected=lines.extend,
         )
         return report, lines
@@ -77,8 +77,8 @@ def test_what_only_a_comparison_or_a_severity_rejects_comes_back_too(rejected):
     loop = json.loads(two)
     loop["contents"][-1]["parts"] = [{"text": "over and over again " * 40}]
     content = b"\n".join([one, json.dumps(loop).encode()])
-    assert rejected(content)[1] == []
-    ((line),) = rejected(content, severities={"degenerate-answer": "error"})[1]
+    assert rejected(content, second_reading=True)[1] == []
+    (line,) = rejected(content, second_reading=True, severities={"degenerate-answer": "error"})[1]
     assert (line.line, line.faults[0].code) == (2, "degenerate-answer")
 
 

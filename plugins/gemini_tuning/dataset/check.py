@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from gemini_tuning.dataset.codes import severities
 from gemini_tuning.dataset.comparing.analyses import analyse, scanner_of
-from gemini_tuning.dataset.comparing.duplicates import compare
-from gemini_tuning.dataset.cost import estimate, over_budget
+from gemini_tuning.dataset.cost import estimate, estimated_tokens, left_out, over_budget
+from gemini_tuning.dataset.counting import Count, connected, count_tokens, without_length
 from gemini_tuning.dataset.limits import check_limits, rules_of
 from gemini_tuning.dataset.options import USUAL, Checks
 from gemini_tuning.dataset.reading import sniffing
@@ -50,6 +50,7 @@ def check_dataset(
     models: ModelTable,
     root: Path | None,
     storage: Callable[[], Client],
+    counter: Callable[[], Count] | None = None,
     checks: Checks = USUAL,
     budget_usd: float | None = None,
     smoke_prompts: Sequence[str] = (),
@@ -63,6 +64,7 @@ def check_dataset(
     :param epochs: the planned number, or None to estimate with the table's assumed number.
     :param root: the folder local files must lie in; None = anywhere.
     :param storage: makes a Cloud Storage client; called for ``gs://`` only.
+    :param counter: makes what counts the tokens of an example exactly; called only where ``checks`` ask for it.
     :param checks: what is looked for, and how severe it is.
     :param budget_usd: a job estimated to cost more is an error; None = no limit.
     :param smoke_prompts: what the tuned model will be asked, for training must not contain it.
@@ -71,19 +73,22 @@ def check_dataset(
     :param processes: how many others take part, 0 = none; None = by the size of each file.
     :raises UnusableInputError: when a file can't be read at all.
     :raises ConfigError: when ``checks`` can't be done.
-    :raises TransientError: when Cloud Storage can't be reached.
+    :raises ServiceRefusedError: when Vertex AI won't count.
+    :raises TransientError: when Cloud Storage or Vertex AI can't be reached.
     """
+    count = connected(counter) if checks.exact_tokens else None
     scanner = scanner_of(checks.private_data)
     chosen = severities(checks.severities)
     if scanner is not None and checks.private_data is not None:
         chosen |= scanner.severities(block=checks.private_data.found == "block") | checks.severities
     rules = rules_of(base_model, models, chosen)
-    rejections = Rejections(rules) if rejected is not None else None
+    line_rules = rules if count is None else without_length(rules)
+    rejections = Rejections(line_rules) if rejected is not None else None
     findings = Findings(chosen, rejections.add if rejections else None)
     scans = []
     for reference in (train, validation) if validation else (train,):
         with open_source(reference, root=root, storage=storage) as source:
-            scans.append(read(source, rules, findings, processes=processes, progress=progress))
+            scans.append(read(source, line_rules, findings, processes=processes, progress=progress))
     info = models.find(base_model)
 
     @contextmanager
@@ -99,10 +104,15 @@ def check_dataset(
         with reopened(scan) as stream:
             yield _lines(stream, scan, progress)
 
-    compare(scans, smoke_prompts, findings, lines)
-    notes = analyse(scans, checks.near_duplicates, scanner, findings, lines)
+    notes = analyse(scans, checks.second_reading, scanner, smoke_prompts, findings, lines)
+    if count is None:
+        tokens = estimated_tokens(scans[0])
+    else:
+        tokens, counted = count_tokens(scans, rules, count, findings, lines)
+        notes += counted
     check_limits(info, scans, findings)
-    estimated = estimate(sum(value * count for value, count in scans[0].tokens.items()), epochs, info, models)
+    estimated = estimate(tokens, epochs, info, models)
+    notes += left_out(estimated, budget_usd)
     if budget_usd is not None and (fault := over_budget(estimated, budget_usd)) is not None:
         findings.add(Finding(file=scans[0].reference, **fault._asdict()))
     if rejected is not None and rejections is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gemini_tuning.dataset.codes import Severity
 from gemini_tuning.dataset.lines.rules import Rules
 from gemini_tuning.dataset.reading.files import FileScan
-from gemini_tuning.dataset.reports.report import Finding, Findings
+from gemini_tuning.dataset.reports.report import Finding, Findings, plural
 from gemini_tuning.tuning.models import BaseModelInfo, Limits, ModelTable
 
 _SHARE_COUNTS_ABOVE = 1000  # validation examples ("Supervised fine-tuning", limits)
@@ -69,7 +69,7 @@ class _Checks(NamedTuple):
             self._add(scan, "too-many-examples", message, "Train on a part of it.")
         if 0 < examples < self.limits.recommended_training_examples:
             recommended = self.limits.recommended_training_examples
-            message = f"{examples:,} examples; Google recommends {recommended} to start with"
+            message = f"{plural(examples, 'example')}; Google recommends {recommended} to start with"
             self._add(scan, "few-examples", message, "Collect more before paying for a large run.")
 
     def dropped(self, scan: FileScan) -> None:

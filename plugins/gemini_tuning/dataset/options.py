@@ -68,8 +68,14 @@ class Checks(Value):
     severities: Annotated[dict[str, Severity], AfterValidator(_known)] = Field(
         default_factory=dict, description="Code -> error, warning or ignore, where it should not be the usual one."
     )
-    near_duplicates: bool | None = Field(
-        default=None, description="Compare all prompts with each other. Unset: where that takes less than a minute."
+    second_reading: bool | None = Field(
+        default=None,
+        description="Read the examples once more: for near-duplicates, answers that repeat themselves, and validation "
+        "unlike training. Unset: where that takes less than a minute.",
+    )
+    exact_tokens: bool = Field(
+        default=False,
+        description="Send examples to Vertex AI to have their tokens counted: a sample, and all that may be too long.",
     )
     private_data: PrivateData | None = Field(default=None, description="Unset: it is not looked for.")
 

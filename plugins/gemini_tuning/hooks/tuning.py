@@ -16,12 +16,13 @@ from gemini_tuning.tuning.client import json_reader, vertex_client
 from gemini_tuning.tuning.metrics import Metrics, metrics_location, read_metrics
 from gemini_tuning.tuning.service import TuningService
 from gemini_tuning.tuning.spec import TuningJob, location_of
+from gemini_tuning.tuning.tokens import TokenCounter, counting_location
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud.storage import Client as StorageClient
 
-    from gemini_tuning.tuning.models import Thinking
+    from gemini_tuning.tuning.models import BaseModelInfo, Thinking
 
 
 class GeminiTuningHook(GoogleBaseHook):
@@ -92,6 +93,14 @@ class GeminiTuningHook(GoogleBaseHook):
         """
         location = location_of(name) if name.startswith("projects/") else self.location
         return Endpoint(vertex_client(self.credentials, self.project, location), name, thinking)
+
+    def token_counter(self, base_model: str, info: BaseModelInfo | None) -> TokenCounter:
+        """Return what counts the tokens of examples as a base model does.
+
+        :param info: the model's row of the table.
+        """
+        location = counting_location(base_model, info, self.location)
+        return TokenCounter(vertex_client(self.credentials, self.project, location), base_model)
 
     def metrics(self, job: TuningJob) -> Metrics:
         """Return the curves a job has recorded so far."""

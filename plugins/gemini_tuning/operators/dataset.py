@@ -43,7 +43,8 @@ class ValidateDatasetOperator(GeminiTuningOperator):
         recommendation (templated).
     :param smoke_suite: suite file that the tuned model will have to pass, read now so that a broken one
         is found before the job is paid for (templated). Its prompts must not be in the training data either.
-    :param checks: ``severities``, ``near_duplicates``, ``private_data``; see ``dataset.options.Checks`` (templated).
+    :param checks: ``severities``, ``second_reading``, ``exact_tokens``, ``private_data``; see
+        ``dataset.options.Checks`` (templated).
     :param budget_usd: a job estimated to cost more is rejected; None = no limit (templated).
     """
 
@@ -98,6 +99,7 @@ class ValidateDatasetOperator(GeminiTuningOperator):
             models=models,
             root=data_root(),
             storage=lambda: self.hook.storage(),
+            counter=lambda: self.hook.token_counter(self.base_model, models.find(self.base_model)),
             checks=Checks.from_json(self.checks or {}),
             budget_usd=budget(self.budget_usd),
             smoke_prompts=prompts,

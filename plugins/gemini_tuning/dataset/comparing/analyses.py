@@ -1,20 +1,21 @@
-"""What a second reading of the examples tells: near-duplicates, private data, and whether validation is like training.
+"""What a second reading of the examples tells: repetitions in other words, private data, whether validation is alike.
 
-The first reading accepts or rejects each line by itself. These look at the whole of them, cost more, and are left out
-where they would take long or nobody asked for them.
+The first reading accepts or rejects each line by itself and knows equal prompts. This one looks at the whole of all
+examples, costs more, and is left out where it would take long or nobody asked for it.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from tempfile import TemporaryFile
 from typing import Any
 
 from gemini_tuning.dataset.codes import Fault
 from gemini_tuning.dataset.comparing.drift import Profile, differences
-from gemini_tuning.dataset.comparing.duplicates import Lines, picked
+from gemini_tuning.dataset.comparing.duplicates import Lines, compare, picked
 from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, usable
-from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, Example, example
+from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, Example, coarse_key, digest, example, repeats_a_phrase
 from gemini_tuning.dataset.lines.parsing import parse_fast
 from gemini_tuning.dataset.options import PrivateData
 from gemini_tuning.dataset.private.scanner import Kind, Pattern, Scanner
@@ -22,36 +23,60 @@ from gemini_tuning.dataset.reading.files import FileScan
 from gemini_tuning.dataset.reports.report import Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
+ON_SECOND_READING = (
+    "normalised-duplicate",
+    "near-duplicate",
+    "near-duplicate-leak",
+    "degenerate-answer",
+    "length-drift",
+    "label-drift",
+    "unseen-label",
+)
+
 
 def analyse(
-    scans: Sequence[FileScan], near_duplicates: bool | None, scanner: Scanner | None, findings: Findings, lines: Lines
+    scans: Sequence[FileScan],
+    second_reading: bool | None,
+    scanner: Scanner | None,
+    smoke_prompts: Sequence[str],
+    findings: Findings,
+    lines: Lines,
 ) -> list[str]:
-    """Add what a second reading finds to the findings; return what a person should know about how far it went.
+    """Add what examples have in common, and what a second reading finds; return what a person should know about it.
 
     :param scans: of the training file and, maybe, the validation file.
-    :param near_duplicates: whether to compare all prompts with each other; None = where it takes less than a minute.
+    :param second_reading: whether to read all examples again; None = where it takes less than a minute, or where what
+        it finds would reject the dataset.
     :param scanner: looks for private data; None = nobody asked for that.
+    :param smoke_prompts: what the tuned model will be asked.
     :param lines: opens a file again, from its first line.
     :raises UnusableInputError: when a file changed since it was checked.
     """
     examples, size = sum(len(scan.prompts) for scan in scans), sum(scan.unpacked_bytes for scan in scans)
-    quick = fits_in_a_minute(examples, size)
-    near = None
-    if usable() and (quick if near_duplicates is None else near_duplicates):
-        near = NearDuplicates(*(scan.reference for scan in scans))
-    profiled = len(scans) > 1 and (quick or near is not None or scanner is not None)
-    notes = _left_out(near is None, near_duplicates, len(scans) > 1 and not profiled)
-    if near is None and scanner is None and not profiled:
+    wanted = second_reading
+    if wanted is None:
+        wanted = fits_in_a_minute(examples, size) or findings.rejects(ON_SECOND_READING)
+    near = NearDuplicates(*(scan.reference for scan in scans)) if wanted and usable() else None
+    notes = _left_out(wanted, near is None, second_reading)
+    if not wanted and scanner is None:
+        compare(scans, digest, smoke_prompts, findings, lines)
         return notes
-    profiles = [Profile() for _ in scans]
-    for place, scan in enumerate(scans):
+    profiles: list[Profile] = []
+    for scan in scans:
+        profile, keys = Profile(), array("Q")
         for line, document, found in _examples(scan, map(scan.line_of, range(len(scan.prompts))), lines):
-            profiles[place].add(len(found.prompt), found.answer, len(found.roles))
+            keys.append(coarse_key(found.prompt))
+            profile.add(len(found.prompt), found.answer, len(found.roles))
             if near is not None:
-                (near.add_validation if place else near.add_training)(line, found.prompt)
+                (near.add_validation if profiles else near.add_training)(line, found.prompt)
             if scanner is not None:
                 _add(findings, scan, line, scanner.faults(document))
-    if profiled:
+            if repeats_a_phrase(found.answer):
+                _add(findings, scan, line, [_degenerate(len(found.roles) - 1)])
+        scan.prompts = keys
+        profiles.append(profile)
+    compare(scans, coarse_key, smoke_prompts, findings, lines)
+    if len(scans) > 1:
         _add(findings, scans[1], None, differences(*profiles))
     if near is not None:
         notes += _compare(near, scans, findings, lines)
@@ -69,18 +94,22 @@ def scanner_of(chosen: PrivateData | None) -> Scanner | None:
     return Scanner([Kind(kind) for kind in chosen.kinds], patterns)
 
 
-def _left_out(no_near: bool, near_duplicates: bool | None, no_profiles: bool) -> list[str]:
-    notes = []
+def _left_out(wanted: bool, no_near: bool, second_reading: bool | None) -> list[str]:
+    if not wanted:
+        why = "that was switched off" if second_reading is False else "that would take more than a minute"
+        return [
+            f"The examples were not read a second time: {why}. It finds prompts that are nearly the same, answers that "
+            "repeat themselves, and validation that is unlike training."
+        ]
     if no_near:
-        why = "that would take more than a minute, and has to be asked for"
-        if near_duplicates is False:
-            why = "that was switched off"
-        elif not usable():
-            why = "this process was forked from one that had done so, where that isn't possible"
-        notes.append(f"Near-duplicates were not looked for: {why}.")
-    if no_profiles:
-        notes.append("Lengths and labels of validation and training were not compared, for the same reason.")
-    return notes
+        why = "this process was forked from one that had done so, where that isn't possible"
+        return [f"Near-duplicates were not looked for: {why}."]
+    return []
+
+
+def _degenerate(turn: int) -> Fault:
+    hint = "The model learns to do the same: correct the answer, or leave the example out."
+    return Fault("degenerate-answer", "the answer repeats one phrase over and over", hint, f"contents[{turn}]")
 
 
 def _examples(scan: FileScan, wanted: Iterable[int], lines: Lines) -> Iterator[tuple[int, dict[str, Any], Example]]:
@@ -119,6 +148,6 @@ def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings
     return notes
 
 
-def _add(findings: Findings, scan: FileScan, line: int | None, faults: Iterator[Fault]) -> None:
+def _add(findings: Findings, scan: FileScan, line: int | None, faults: Iterable[Fault]) -> None:
     for fault in faults:
         findings.add(Finding(file=scan.reference, line=line, **fault._asdict()))

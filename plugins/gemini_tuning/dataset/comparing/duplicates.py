@@ -1,7 +1,7 @@
 """Compare examples within a file, between files, and with the smoke suite.
 
-The first reading leaves one coarse key of every prompt (``examples.coarse_key``); only lines that share theirs are read
-a second time and compared in full, so that files of good examples pay next to nothing.
+Of every prompt there is a key; only lines that share theirs are read again and compared in full, so that files of good
+examples pay next to nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import xxhash
 
 from gemini_tuning.dataset.codes import Fault
-from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, normalised
+from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, digest, example, normalised
 from gemini_tuning.dataset.lines.parsing import parse
 from gemini_tuning.dataset.reading.files import FileScan
 from gemini_tuning.dataset.reports.report import Finding, Findings
@@ -35,15 +35,22 @@ class Looked(NamedTuple):
     answer: int
 
 
-def compare(scans: Sequence[FileScan], smoke_prompts: Sequence[str], findings: Findings, lines: Lines) -> None:
+def compare(
+    scans: Sequence[FileScan],
+    key: Callable[[str], int],
+    smoke_prompts: Sequence[str],
+    findings: Findings,
+    lines: Lines,
+) -> None:
     """Add what examples have in common to the findings.
 
     :param scans: of the training file and, maybe, the validation file.
+    :param key: what the keys of their prompts were made with.
     :param smoke_prompts: what the tuned model will be asked.
     :param lines: opens a file again, from its first line.
     """
     training, *validation = scans
-    elsewhere = {coarse_key(prompt) for prompt in smoke_prompts}.union(*(scan.prompts for scan in validation))
+    elsewhere = {key(prompt) for prompt in smoke_prompts}.union(*(scan.prompts for scan in validation))
     shared = elsewhere.intersection(training.prompts) if elsewhere else elsewhere
     looked = [list(_look(scan, _repeated(scan.prompts) | shared, lines)) for scan in scans]
     for scan, found in zip(scans, looked, strict=True):

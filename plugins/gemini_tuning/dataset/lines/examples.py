@@ -46,6 +46,11 @@ class Example(NamedTuple):
         """Estimated tokens; files other than images are not counted, for their length is unknown here."""
         return tokens_of(self.characters + self.other) + self.files.count("image") * TOKENS_PER_IMAGE
 
+    @property
+    def unmeasured(self) -> bool:
+        """Whether it holds files whose tokens the estimate leaves out."""
+        return self.files.count("image") < len(self.files)
+
 
 def tokens_of(characters: int) -> int:
     """Return the estimated tokens of a text."""
@@ -76,21 +81,13 @@ def example(document: dict[str, Any], media_types: dict[str, str]) -> Example:
     )
 
 
-def coarse_keys(prompts: Iterable[str]) -> list[int]:
-    """Return digests that equal prompts share whatever their case, spaces and closing punctuation.
+def coarse_key(prompt: str) -> int:
+    """Return a digest that equal prompts share whatever their case, spaces and closing punctuation.
 
     Others may share one too, if rarely: of a long text only the two ends are looked at. It says where to look twice.
     """
-    key, longest, folded, dropped = _digest, 2 * _COARSE_END, _FOLDED, _DROPPED  # every prompt comes by here
-    return [
-        key((text.encode() if len(text) <= longest and text.isascii() else _coarse(text)).translate(folded, dropped))
-        for text in prompts
-    ]
-
-
-def coarse_key(prompt: str) -> int:
-    """Return the coarse key of one prompt."""
-    return coarse_keys([prompt])[0]
+    raw = prompt.encode() if len(prompt) <= 2 * _COARSE_END and prompt.isascii() else _coarse(prompt)
+    return _digest(raw.translate(_FOLDED, _DROPPED))
 
 
 def _coarse(prompt: str) -> bytes:
@@ -115,6 +112,12 @@ def normalised(text: str) -> str:
 def digest(text: str) -> int:
     """Return 64 bits of a text: two of a million texts share them by chance once in forty million files."""
     return _digest(text.encode("utf-8"))
+
+
+def digests(texts: Iterable[str]) -> list[int]:
+    """Return the digest of each text, without a call for each."""
+    key = _digest
+    return [key(text.encode()) for text in texts]
 
 
 SHORTEST_LOOP = 60

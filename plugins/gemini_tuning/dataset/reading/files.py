@@ -33,7 +33,7 @@ PROCESSES = 2
 class FileScan:
     """What reading a file found besides its faults.
 
-    ``prompts`` holds a coarse key of each example's prompt, in order; ``skipped`` the lines that are no example.
+    ``prompts`` holds a key of each example's prompt, in order; ``skipped`` the lines that are no example.
     """
 
     file: DatasetFile
@@ -46,6 +46,7 @@ class FileScan:
     unpacked_bytes: int = 0
     instructed: int = 0
     with_files: int = 0
+    unmeasured: int = 0
     dropped: int = 0
     _before: array[int] | None = None  # for each skipped line, how many examples come before it
 
@@ -161,6 +162,7 @@ class _Reading:
         total.roles.update(scanned.roles)
         total.instructed += scanned.instructed
         total.with_files += scanned.with_files
+        total.unmeasured += scanned.unmeasured
         total.dropped += scanned.dropped
         self._lines += scanned.lines
         self._bytes += scanned.size

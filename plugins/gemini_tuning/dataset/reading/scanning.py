@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import operator
 import re
 from array import array
@@ -21,14 +22,7 @@ from gemini_tuning.dataset.lines.accept import (
     acceptable,
     may_have_twins,
 )
-from gemini_tuning.dataset.lines.examples import (
-    LONGEST_PHRASE,
-    SHORTEST_LOOP,
-    Example,
-    coarse_keys,
-    repeats_a_phrase,
-    tokens_of,
-)
+from gemini_tuning.dataset.lines.examples import Example, digests, tokens_of
 from gemini_tuning.dataset.lines.formats import recognise
 from gemini_tuning.dataset.lines.parsing import parse_fast
 from gemini_tuning.dataset.lines.rules import Rules
@@ -36,7 +30,6 @@ from gemini_tuning.dataset.reading.source import LARGEST_LINE
 
 RANGE = 8 * 1024 * 1024  # a range of ordinary size can't hold a line larger than LARGEST_LINE
 _CHUNK = 256 * 1024
-_WHERE_A_PHRASE_WAS = slice(-LONGEST_PHRASE - 1, -1)  # in an answer that ends with it
 _MISSES_BEFORE_A_PAUSE = 8
 _LINES_WITHOUT_PAIRS = 256
 
@@ -50,7 +43,7 @@ _MOST_REMEMBERED = 1024
 class Scanned(msgspec.Struct):
     """What one range of ``size`` bytes holds. Line numbers count from 0 at its start.
 
-    ``prompts``: a coarse key of every example's prompt in order, as an array of 64-bit numbers; ``skipped``: the lines
+    ``prompts``: a key of every example's prompt in order, as an array of 64-bit numbers; ``skipped``: the lines
     that are no example, likewise. ``findings``: the first of each code, the rest is only in ``counts``;
     ``unexplained``: lines, with their codes, whose findings are still to be put into words. ``legacy``: format ->
     number of lines, first line. ``characters``, ``tokens``, ``turns``: value -> number of examples.
@@ -70,6 +63,7 @@ class Scanned(msgspec.Struct):
     roles: dict[str, int] = {}
     instructed: int = 0
     with_files: int = 0
+    unmeasured: int = 0
     dropped: int = 0
 
 
@@ -115,24 +109,24 @@ class Scanner:
     def scan(self, stream: BinaryIO, size: int) -> Scanned:
         """Check ``size`` bytes of lines from where the stream stands."""
         found = _Range()
-        for chunk, total in _chunks(stream, size, self._ordinary // 2):
+        for block, total in _blocks(stream, size, self._ordinary // 2):
+            lines = block.count(b"\n")
             if total > self._ordinary:  # one of them may be too long for anything
-                for number, line in enumerate(chunk, found.lines):
+                for number, line in enumerate(io.BytesIO(block), found.lines):
                     self._long_line(number, line, found)
             else:
-                self._lines(chunk, found)
+                self._lines(block, found)
             found.fold()
-            found.lines += len(chunk)
+            found.lines += lines
             found.size += total
         return found.packed()
 
-    def _lines(self, chunk: list[bytes], found: _Range) -> None:  # here calls are what costs
+    def _lines(self, block: bytes, found: _Range) -> None:  # here calls are what costs
         """Check lines of ordinary length; a pair that is good is accepted without calling another function."""
-        decode, unset, overhead, shortest = shapes.decode_pair, UNSET, PAIR_OVERHEAD, SHORTEST_LOOP
-        before = _WHERE_A_PHRASE_WAS
+        decode, unset, overhead, quotes = shapes.decode_pair, UNSET, PAIR_OVERHEAD, 2 * PAIR_STRINGS
         add_prompt, add_size = found.pending.append, found.pair_sizes.append
         pause = self._pause
-        for line in chunk:
+        for line in io.BytesIO(block):
             if pause:
                 pause -= 1
             else:
@@ -146,18 +140,18 @@ class Scanner:
                     characters = len(prompt) + len(answer)
                     instruction = pair.systemInstruction
                     if instruction is unset:
-                        accepted = len(line) - characters <= overhead or not may_have_twins(line, PAIR_STRINGS)
+                        accepted = (
+                            len(line) - characters <= overhead
+                            or line.count(b'"') == quotes
+                            or not may_have_twins(line, PAIR_STRINGS)
+                        )
                     else:
-                        accepted = acceptable(instruction, line)
+                        accepted = acceptable(pair, line)
+                        found.instructed += accepted
                         characters += sum(len(part.text) for part in instruction.parts)
                     if accepted and not (prompt.isspace() or answer.isspace()):
-                        if instruction is not unset:
-                            found.instructed += 1
                         add_size(characters)
                         add_prompt(prompt)
-                        # most answers don't end in what they hold before
-                        if len(answer) >= shortest and answer[-1] in answer[before]:
-                            self._degenerate(answer, 1, found)
                         continue
             number = found.seen
             conversation = accept_conversation(line)
@@ -240,20 +234,13 @@ class Scanner:
         found.turns[len(example.roles)] += 1
         found.roles.update(example.roles)
         found.instructed += example.instructed
-        found.with_files += bool(example.files)
+        if example.files:
+            found.with_files += 1
+            found.unmeasured += example.unmeasured
         if self._rules.tokens_per_example and tokens > self._rules.tokens_per_example:
             dropped = True
-            self._report(number, [_long(tokens, self._rules.tokens_per_example)], found)
+            self._report(number, [long_example(tokens, self._rules.tokens_per_example)], found)
         found.dropped += dropped
-        self._degenerate(example.answer, len(example.roles) - 1, found)
-
-    def _degenerate(self, answer: str, turn: int, found: _Range) -> None:
-        """Warn of the last line's answer if it repeats itself."""
-        if repeats_a_phrase(answer):
-            number = found.seen - 1
-            hint = "The model learns to do the same: correct the answer, or leave the example out."
-            message = "the answer repeats one phrase over and over"
-            self._report(number, [Fault("degenerate-answer", message, hint, f"contents[{turn}]")], found)
 
     def _report(self, number: int, faults: list[Fault], found: _Range) -> None:
         for fault in faults:
@@ -288,7 +275,7 @@ class _Range:
         self.tokens: Counter[int] = Counter()
         self.turns: Counter[int] = Counter()
         self.roles: Counter[str] = Counter()
-        self.instructed = self.with_files = self.dropped = 0
+        self.instructed = self.with_files = self.unmeasured = self.dropped = 0
 
     @property
     def seen(self) -> int:
@@ -297,7 +284,7 @@ class _Range:
 
     def fold(self) -> None:
         """Keep no more of the prompts than their keys."""
-        self.prompts.extend(coarse_keys(self.pending))
+        self.prompts.extend(digests(self.pending))
         self.pending.clear()
 
     def packed(self) -> Scanned:
@@ -324,27 +311,28 @@ class _Range:
             roles=dict(self.roles),
             instructed=self.instructed,
             with_files=self.with_files,
+            unmeasured=self.unmeasured,
             dropped=self.dropped,
         )
 
 
-def _chunks(stream: BinaryIO, size: int, ordinary: int) -> Iterator[tuple[list[bytes], int]]:
-    """Yield lists of lines with their bytes in all; a line over ``LARGEST_LINE`` is cut just beyond it."""
+def _blocks(stream: BinaryIO, size: int, ordinary: int) -> Iterator[tuple[bytes, int]]:
+    """Yield whole lines with their bytes in all; a line over ``LARGEST_LINE`` is cut just beyond it."""
     left = size
     while left > 0:
         if size <= LARGEST_LINE:
-            # the hint must be exceeded before readlines stops, and 0 would mean none
-            chunk = stream.readlines(min(left - 1, ordinary)) if left > 1 else [stream.readline()]
-            total = sum(map(len, chunk))
+            block = stream.read(min(left, ordinary))
+            if len(block) < left and not block.endswith(b"\n"):
+                block += stream.readline()
+            total = len(block)
         else:
-            line, total = bounded_line(stream)
-            chunk = [line] if line else []
-        if not chunk:
+            block, total = bounded_line(stream)
+        if not block:
             return
-        if not chunk[-1].endswith(b"\n"):
-            chunk[-1] += b"\n"  # every line has one then, as accepting them counts on
+        if not block.endswith(b"\n"):
+            block += b"\n"  # every line has one then, as accepting them counts on
         left -= total
-        yield chunk, total
+        yield block, total
 
 
 def bounded_line(stream: BinaryIO) -> tuple[bytes, int]:
@@ -357,6 +345,11 @@ def bounded_line(stream: BinaryIO) -> tuple[bytes, int]:
     return line, total
 
 
-def _long(tokens: int, most: int) -> Fault:
-    message = f"about {tokens:,} tokens (estimated, good to about a third), the service takes {most:,} in an example"
+def long_example(tokens: int, most: int, *, counted: bool = False) -> Fault:
+    """Return the fault of an example of too many tokens.
+
+    :param counted: the service counted them; else they are estimated.
+    """
+    many = f"{tokens:,} tokens (counted)" if counted else f"about {tokens:,} tokens (estimated, good to about a third)"
+    message = f"{many}, the service takes {most:,} in an example"
     return Fault("long-example", message, "The service drops examples over its limit: shorten or split it.")

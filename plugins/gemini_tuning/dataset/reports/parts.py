@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gemini_tuning.dataset.codes import CODES
-from gemini_tuning.dataset.reports.report import DatasetReport, Distribution, Finding, plural
+from gemini_tuning.dataset.reports.report import DatasetReport, Distribution, Estimate, Finding, plural
 from gemini_tuning.tuning.models import ModelTable
 
-ESTIMATE_RULE = "Billed are the training tokens times the epochs; tokens are estimated from characters, four to one."
 FIGURES = ("min", "mean", "median", "p95", "max")
 
 
@@ -90,10 +89,15 @@ def estimate_sentences(report: DatasetReport) -> list[str]:
     """Return what a job would cost, and what that figure rests on; empty where nothing was estimated."""
     if report.estimate is None:
         return []
-    sentences = [f"Estimated cost: {report.estimate}", ESTIMATE_RULE]
+    sentences = [f"Estimated cost: {report.estimate}", estimate_rule(report.estimate)]
     if not report.accepted:
         sentences.append(f"Counted are only the {plural(report.train.examples, 'training example')} without errors.")
     return sentences
+
+
+def estimate_rule(estimate: Estimate) -> str:
+    """Return what an estimate rests on."""
+    return f"Billed are the training tokens times the epochs; {estimate.basis}."
 
 
 def limit_uses(report: DatasetReport, base_model: str, models: ModelTable) -> list[LimitUse]:

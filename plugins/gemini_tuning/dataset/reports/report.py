@@ -12,6 +12,7 @@ from gemini_tuning.dataset.codes import LISTED_PER_CODE, Severity
 from gemini_tuning.values import Value
 
 MOST_BUCKETS = 20
+ERROR_BAND = 1 / 3  # of tokens that are estimated from characters, either way
 
 
 class Finding(Value):
@@ -99,10 +100,18 @@ class Estimate(Value):
     """What one job on this dataset will be billed, as far as it can be known beforehand.
 
     Billed are the tokens of the training dataset times the epochs ("Supervised fine-tuning", pricing). Tokens are
-    estimated from characters; ``cost_usd`` is None where no price is known.
+    estimated from characters, or scaled from the examples that the service counted; ``cost_usd`` is None where no price
+    is known.
+
+    ``examples_counted`` are those of the ``examples`` that the service counted, ``examples_incomplete`` those with
+    files whose tokens are left out; ``error_band`` is the share by which the tokens may be wrong either way.
     """
 
     tokens_per_epoch: int
+    examples: int = 0
+    examples_counted: int = 0
+    examples_incomplete: int = 0
+    error_band: float = ERROR_BAND
     epochs: int
     epochs_assumed: bool
     cost_usd: float | None
@@ -112,11 +121,23 @@ class Estimate(Value):
     def __str__(self) -> str:
         """Return one sentence."""
         assumed = " (assumed: the number is left to the service)" if self.epochs_assumed else ""
-        tokens = f"about {self.tokens_per_epoch:,} tokens × {self.epochs} epochs{assumed}"
+        about = "" if 0 < self.examples == self.examples_counted else "about "
+        without = ", without those of files," if self.examples_incomplete else ""
+        tokens = f"{about}{self.tokens_per_epoch:,} tokens{without} × {self.epochs} epochs{assumed}"
         if self.cost_usd is None:
             return f"{tokens}; no price is known for this model"
         unverified = "" if self.price_verified else ", unverified"
         return f"{tokens} ≈ ${self.cost_usd:.2f} (price of {self.price_as_of}{unverified})"
+
+    @property
+    def basis(self) -> str:
+        """How the tokens are known, and how well."""
+        if not self.examples_counted:
+            return "tokens are estimated from characters, four to one, good to about a third either way"
+        if self.examples_counted == self.examples:
+            return "tokens were counted by the service in every example"
+        sample = f"a sample of {self.examples_counted:,} of {plural(self.examples, 'example')}"
+        return f"tokens were counted by the service in {sample}, good to about {self.error_band:.1%} either way"
 
 
 class Counts(Value):
@@ -185,6 +206,10 @@ class Findings:
         self._listed: list[Finding] = []
         self._room: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[str] = Counter()
+
+    def rejects(self, codes: Iterable[str]) -> bool:
+        """Whether one of these codes rejects the dataset."""
+        return any(self._severities[code] == "error" for code in codes)
 
     def add(self, finding: Finding) -> None:
         """Count a finding, and keep it while its code has room."""
