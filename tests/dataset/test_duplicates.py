@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.comparing import duplicates
 from gemini_tuning.dataset.lines.examples import coarse_key, normalised, repeats_a_phrase
+from gemini_tuning.dataset.reading import tallies
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
@@ -104,7 +104,7 @@ def test_a_prompt_of_the_smoke_suite_in_training_is_told(found):
 def test_in_large_files_keys_are_sorted_and_find_the_same(found, monkeypatch):
     lines = [line(str(number % 50)) for number in range(60)]
     counted = found(lines)
-    monkeypatch.setattr(duplicates, "_SORT_FROM", 10)
+    monkeypatch.setattr(tallies, "_MANY", 10)
     assert found(lines) == counted
     assert len(counted) == 10
 

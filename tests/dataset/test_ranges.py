@@ -4,7 +4,11 @@ import gzip
 import io
 import json
 import multiprocessing
+import os
 import random
+import signal
+import time
+from contextlib import suppress
 
 import pytest
 from tests.dataset.lines import DAMAGE, good_lines
@@ -20,7 +24,7 @@ from gemini_tuning.dataset.reports.report import DatasetReport, Findings
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
-WITHOUT_NEAR_DUPLICATES = Checks(second_reading=False)  # they are looked for in one process anyway
+ONE_READING = Checks(second_reading=False)  # the second is made by one process anyway
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def check(path, processes=0, **settings):
         root=None,
         storage=None,
         processes=processes,
-        checks=WITHOUT_NEAR_DUPLICATES,
+        checks=ONE_READING,
         **settings,
     )
 
@@ -107,18 +111,46 @@ def test_a_line_beyond_all_bounds_is_not_held_in_memory(tmp_path):
     ]
 
 
-def test_a_child_that_dies_is_replaced_by_this_process(file, whole, monkeypatch, caplog):
+@pytest.fixture
+def children(monkeypatch):
+    """The programs that are started to take part."""
+    children = []
+    started = pool.subprocess.Popen
+
+    def start(*arguments, **settings):
+        children.append(started(*arguments, **settings))
+        return children[-1]
+
+    monkeypatch.setattr(pool.subprocess, "Popen", start)
+    return children
+
+
+def gone(child):
+    """Whether a program and its forks end, soon."""
+    for _ in range(100):
+        try:
+            os.killpg(child.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_child_that_dies_is_replaced_by_this_process(file, whole, children, both, monkeypatch, caplog):
     monkeypatch.setattr(ranges.of_file, "__defaults__", (20_000,))
     asked = pool.Process._ask
 
-    def dying(self, child, task):
+    def dying(self, lane, task):
         if task.start > 100_000:
-            child.kill()
-        return asked(self, child, task)
+            with suppress(ProcessLookupError):
+                (os.killpg if both else os.kill)(children[0].pid, signal.SIGKILL)
+        return asked(self, lane, task)
 
     monkeypatch.setattr(pool.Process, "_ask", dying)
     assert check(file, 2) == whole
     assert "goes on in one process" in caplog.text
+    assert gone(children[0])
 
 
 def test_where_no_process_can_be_started_this_one_does_all(file, whole, monkeypatch, caplog):
@@ -139,20 +171,19 @@ def test_a_daemonic_process_may_check_in_several_processes_too(file, whole, tmp_
     assert DatasetReport.from_json(json.loads((tmp_path / "report").read_text())) == whole
 
 
-def test_nothing_is_left_running_when_a_check_is_given_up(file, monkeypatch):
-    children = []
-    started = pool.subprocess.Popen
-
-    def start(*arguments, **settings):
-        children.append(started(*arguments, **settings))
-        return children[-1]
-
-    monkeypatch.setattr(pool.subprocess, "Popen", start)
+def test_nothing_is_left_running_when_a_check_is_given_up(file, children, monkeypatch):
     monkeypatch.setattr(ranges.of_file, "__defaults__", (5_000,))
     with pytest.raises(KeyboardInterrupt):
         check(file, 2, progress=lambda progress: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert len(children) == 2
-    assert all(child.poll() is not None for child in children)
+    assert len(children) == 1
+    assert children[0].poll() is not None
+    assert gone(children[0])
+
+
+def test_nothing_is_left_running_at_the_end(file, whole, children):
+    assert check(file, 3) == whole
+    assert children[0].returncode == 0
+    assert gone(children[0])
 
 
 def test_progress_is_told_to_the_end(file):

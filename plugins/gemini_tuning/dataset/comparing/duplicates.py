@@ -6,8 +6,6 @@ examples pay next to nothing.
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -18,10 +16,10 @@ from gemini_tuning.dataset.codes import Fault
 from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, digest, example, normalised
 from gemini_tuning.dataset.lines.parsing import parse
 from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reading.tallies import repeated
 from gemini_tuning.dataset.reports.report import Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
-_SORT_FROM = 300_000  # keys; below, loading numpy takes longer than counting
 Lines = Callable[[FileScan], AbstractContextManager[Iterator[bytes]]]
 
 
@@ -52,23 +50,13 @@ def compare(
     training, *validation = scans
     elsewhere = {key(prompt) for prompt in smoke_prompts}.union(*(scan.prompts for scan in validation))
     shared = elsewhere.intersection(training.prompts) if elsewhere else elsewhere
-    looked = [list(_look(scan, _repeated(scan.prompts) | shared, lines)) for scan in scans]
+    looked = [list(_look(scan, repeated(scan.prompts) | shared, lines)) for scan in scans]
     for scan, found in zip(scans, looked, strict=True):
         _within(scan, found, findings)
     first = {one.prompt: one.line for one in reversed(looked[0])}
     for scan, found in zip(validation, looked[1:], strict=True):
         _leaks(scan, found, first, training.reference, findings)
     _smoke_leaks(training, smoke_prompts, first, findings)
-
-
-def _repeated(keys: array[int]) -> set[int]:
-    """Return the keys that occur more than once."""
-    if len(keys) > _SORT_FROM:
-        import numpy as np
-
-        ordered = np.sort(np.frombuffer(keys, dtype=np.uint64))
-        return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-    return {key for key, count in Counter(keys).items() if count > 1}
 
 
 def _look(scan: FileScan, keys: set[int], lines: Lines) -> Iterator[Looked]:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import UNSET
 
 from gemini_tuning.dataset.lines.examples import Example
-from gemini_tuning.dataset.lines.shapes import UNREADABLE, Conversation, Instruction, Pair, decode_conversation
+from gemini_tuning.dataset.lines.shapes import UNREADABLE, Conversation, Instruction, decode_conversation
 
 _BARE_PAIR = '{"contents":[{"role":"user","parts":[{"text":""}]},{"role":"model","parts":[{"text":""}]}]}\n'
 # The shortest twin adds eleven characters, '"text":"x",'. Up to ten more are as few as json.dumps adds in spaces.
@@ -81,11 +81,7 @@ def _roles(conversation: Conversation) -> tuple[str, ...] | None:
     return roles if roles == ("user", "model") * half else None
 
 
-def acceptable(pair: Pair, line: bytes) -> bool:
-    """Whether a question with its answer and a system instruction holds no blank, and certainly no twin."""
-    instruction = pair.systemInstruction
-    if instruction is UNSET or instruction_text(instruction) is None:
-        return False
-    if any(turn.parts[0].text.isspace() for turn in pair.contents):
-        return False
-    return not may_have_twins(line, PAIR_STRINGS + instruction_strings(instruction))
+def acceptable(instruction: Instruction, line: bytes) -> bool:
+    """Whether a question with its answer holds no blank in its system instruction, and certainly no twin."""
+    strings = PAIR_STRINGS + instruction_strings(instruction)
+    return instruction_text(instruction) is not None and not may_have_twins(line, strings)

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from gemini_tuning.dataset.codes import Fault
+from gemini_tuning.dataset.lines.examples import tokens_of
 from gemini_tuning.dataset.lines.formats import Format
 from gemini_tuning.dataset.lines.rules import Rules
 from gemini_tuning.dataset.reading import ranges, sniffing
@@ -21,6 +22,7 @@ from gemini_tuning.dataset.reading.progress import Progress, Report
 from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS, Tee
 from gemini_tuning.dataset.reading.scanning import Scanned
 from gemini_tuning.dataset.reading.source import OpenSource
+from gemini_tuning.dataset.reading.tallies import tally
 from gemini_tuning.dataset.reading.worker import Task
 from gemini_tuning.dataset.reports.report import DatasetFile, Finding, Findings
 from gemini_tuning.errors import UnusableInputError
@@ -93,6 +95,7 @@ class _Reading:
         self._checksums = Checksums()
         self._ends = LineEnds()
         self._legacy: dict[str, tuple[int, int]] = {}
+        self._pair_sizes = array("I")
         self._lines = 0
         self._bytes = 0
 
@@ -103,6 +106,7 @@ class _Reading:
                 self._merge(scanned, total)
         if self._source.size == 0:
             self._add(Fault("empty-file", "the file is empty", "Write one example per line."))
+        self._count_pairs(total)
         self._summarise()
         total.unpacked_bytes = self._bytes
         total.file = DatasetFile(
@@ -156,6 +160,7 @@ class _Reading:
             self._legacy[name] = (earlier + count, line)
         total.prompts.frombytes(scanned.prompts)
         total.skipped.extend(self._lines + number for number in array("Q", scanned.skipped))
+        self._pair_sizes.frombytes(scanned.pair_sizes)
         total.characters.update(scanned.characters)
         total.tokens.update(scanned.tokens)
         total.turns.update(scanned.turns)
@@ -170,6 +175,14 @@ class _Reading:
             seconds = time.monotonic() - self._began
             size = max(self._source.size, self._bytes)
             self._progress(Progress(self._source.reference, self._bytes, size, self._lines, seconds))
+
+    def _count_pairs(self, total: FileScan) -> None:
+        for characters, count in tally(self._pair_sizes).items():
+            total.characters[characters] += count
+            total.tokens[tokens_of(characters)] += count
+        if pairs := len(self._pair_sizes):
+            total.turns[2] += pairs
+            total.roles.update(user=pairs, model=pairs)
 
     def _summarise(self) -> None:
         """Add what is told once for the whole file."""

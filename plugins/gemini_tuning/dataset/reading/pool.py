@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -22,66 +25,104 @@ from gemini_tuning.dataset.reading.worker import Task, receive, scan, send
 _LOG = logging.getLogger(__name__)
 _PACKAGES = Path(__file__).resolve().parents[3]  # the folder that holds the package
 _WAITING_PER_PROCESS = 2
+_SECONDS_TO_END = 10
 _decode_answer = msgspec.msgpack.Decoder(Scanned).decode
+
+
+class Lane(NamedTuple):
+    """Both ends here of what leads to one child process."""
+
+    requests: BinaryIO
+    answers: BinaryIO
+
+    def close(self) -> None:
+        """Let the child process end."""
+        for pipe in self:
+            with suppress(OSError, ValueError):  # another thread may be reading from it
+                pipe.close()
+
+
+@contextmanager
+def started(count: int) -> Iterator[list[Lane]]:
+    """Start processes and end them; none where that isn't possible. All but one are forks of the first."""
+    path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
+    lanes: list[Lane] = []
+    theirs: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+    for _ in range(count):
+        (taken, given), (read, written) = os.pipe(), os.pipe()
+        lanes.append(Lane(os.fdopen(given, "wb"), os.fdopen(read, "rb")))
+        theirs += [taken, written]
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "gemini_tuning.dataset.reading.worker", *map(str, theirs)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            pass_fds=theirs,
+            process_group=0,
+        )
+    except (OSError, ValueError, TypeError) as error:  # an embedded interpreter has no executable
+        _LOG.warning("Checking in one process: no other could be started (%s).", error)
+    finally:
+        for end in theirs:
+            os.close(end)
+    try:
+        yield lanes if child is not None else []
+    except BaseException:
+        _kill(child)
+        raise
+    finally:
+        for lane in lanes:
+            lane.close()
+        if child is not None:
+            try:
+                child.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                _kill(child)
+                child.wait()
+
+
+def _kill(child: subprocess.Popen[bytes] | None) -> None:
+    """End a process and its forks; they would end by themselves, but after what they are doing."""
+    if child is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 class Process:
     """A child process that scans, or this one in its place once the child is gone."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, lane: Lane | None) -> None:
         self._rules = rules
         self._scanner = Scanner(rules)
+        self._lane = lane
         self._fresh = True
         self._stopped = False
-        self._child: subprocess.Popen[bytes] | None = None
-        path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
-        try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "gemini_tuning.dataset.reading.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        except (OSError, ValueError, TypeError) as error:  # an embedded interpreter has no executable
-            _LOG.warning("Checking in one process: no other could be started (%s).", error)
+
+    def stop(self) -> None:
+        """What it was asked for is not wanted any more."""
+        self._stopped = True
 
     def scan(self, task: Task) -> Scanned:
         """Return what a range holds."""
-        if self._child is not None:
+        if self._lane is not None:
             try:
-                return self._ask(self._child, task)
+                return self._ask(self._lane, task)
             except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
                 if self._stopped:
                     raise
                 _LOG.warning("Checking goes on in one process: another ended (%s).", error)
-                self._end()
+                self._lane = None
         return scan(task, self._scanner)
 
-    def _ask(self, child: subprocess.Popen[bytes], task: Task) -> Scanned:
-        if child.stdin is None or child.stdout is None:
-            raise OSError("no pipes")
-        send(child.stdin, msgspec.structs.replace(task, rules=self._rules) if self._fresh else task)  # type: ignore[arg-type]
+    def _ask(self, lane: Lane, task: Task) -> Scanned:
+        send(lane.requests, msgspec.structs.replace(task, rules=self._rules) if self._fresh else task)
         self._fresh = False
-        payload = receive(child.stdout)  # type: ignore[arg-type]
+        payload = receive(lane.answers)
         if not payload:
             raise EOFError("it closed its output")
         return _decode_answer(payload)
-
-    def close(self) -> None:
-        """End the child process; what it was asked for is not wanted any more."""
-        self._stopped = True
-        self._end()
-
-    def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with suppress(OSError, ValueError):  # another thread may be reading from it
-                    pipe.close()
 
 
 def scan_all(tasks: Iterable[Task], rules: Rules, processes: int) -> Iterator[Scanned]:
@@ -99,9 +140,10 @@ def scan_all(tasks: Iterable[Task], rules: Rules, processes: int) -> Iterator[Sc
         threads = ThreadPoolExecutor(processes, thread_name_prefix="dataset-check")
         stack.callback(threads.shutdown, cancel_futures=True)
         idle: SimpleQueue[Process] = SimpleQueue()
-        for _ in range(processes):
-            process = Process(rules)
-            stack.callback(process.close)  # before the threads are joined: one may wait for an answer
+        lanes = stack.enter_context(started(processes))  # ended before the threads are joined: one may wait for it
+        for lane in lanes or repeat(None, processes):
+            process = Process(rules, lane)
+            stack.callback(process.stop)
             idle.put(process)
 
         def run(task: Task) -> Scanned:

@@ -8,6 +8,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import BinaryIO
 
 import msgspec
@@ -22,7 +23,7 @@ from gemini_tuning.dataset.lines.accept import (
     acceptable,
     may_have_twins,
 )
-from gemini_tuning.dataset.lines.examples import Example, digests, tokens_of
+from gemini_tuning.dataset.lines.examples import Example, digests
 from gemini_tuning.dataset.lines.formats import recognise
 from gemini_tuning.dataset.lines.parsing import parse_fast
 from gemini_tuning.dataset.lines.rules import Rules
@@ -31,7 +32,7 @@ from gemini_tuning.dataset.reading.source import LARGEST_LINE
 RANGE = 8 * 1024 * 1024  # a range of ordinary size can't hold a line larger than LARGEST_LINE
 _CHUNK = 256 * 1024
 _MISSES_BEFORE_A_PAUSE = 8
-_LINES_WITHOUT_PAIRS = 256
+_LINES_WITHOUT_PAIRS = 256  # in a row, for which none is looked for: other data loses nothing to looking in vain
 
 # A text of plain words, without escapes: no rule looks into it, so that lines which differ in it get the same verdict.
 _PLAIN_TEXT = re.compile(rb'"text": ?" *[!#-\[\]-~][ !#-\[\]-~]*"')
@@ -46,13 +47,15 @@ class Scanned(msgspec.Struct):
     ``prompts``: a key of every example's prompt in order, as an array of 64-bit numbers; ``skipped``: the lines
     that are no example, likewise. ``findings``: the first of each code, the rest is only in ``counts``;
     ``unexplained``: lines, with their codes, whose findings are still to be put into words. ``legacy``: format ->
-    number of lines, first line. ``characters``, ``tokens``, ``turns``: value -> number of examples.
+    number of lines, first line. ``pair_sizes``: characters of every question with its answer, as
+    32-bit numbers. ``characters``, ``tokens``, ``turns``, ``roles``: value -> number, over all other examples.
     """
 
     lines: int = 0
     size: int = 0
     prompts: bytes = b""
     skipped: bytes = b""
+    pair_sizes: bytes = b""
     findings: list[tuple[int, Fault]] = []  # msgspec copies the empty list
     unexplained: list[tuple[int, bytes, list[str]]] = []
     counts: dict[str, int] = {}
@@ -102,9 +105,6 @@ class Scanner:
         longest = (rules.tokens_per_example or LARGEST_LINE) * examples.CHARACTERS_PER_TOKEN
         self._ordinary = min(longest, 2 * _CHUNK)  # bytes of lines among which none is long enough to be a fault
         self._rejected: dict[bytes, list[str]] = {}
-        self._pause = 0  # lines before pairs are tried again
-        self._misses = 0  # in a row
-        self._pairs = 0  # at the last miss
 
     def scan(self, stream: BinaryIO, size: int) -> Scanned:
         """Check ``size`` bytes of lines from where the stream stands."""
@@ -125,50 +125,45 @@ class Scanner:
         """Check lines of ordinary length; a pair that is good is accepted without calling another function."""
         decode, unset, overhead, quotes = shapes.decode_pair, UNSET, PAIR_OVERHEAD, 2 * PAIR_STRINGS
         add_prompt, add_size = found.pending.append, found.pair_sizes.append
-        pause = self._pause
-        for line in io.BytesIO(block):
-            if pause:
-                pause -= 1
-            else:
-                try:
-                    pair = decode(line)
-                except shapes.UNREADABLE:
-                    pause = self._missed(len(found.pair_sizes))
+        lines = io.BytesIO(block)
+        misses, pairs = 0, -1  # in a row, and how many there were at the last
+        for line in lines:
+            try:
+                pair = decode(line)
+            except shapes.UNREADABLE:
+                self._line(line, found)
+                misses = misses + 1 if pairs == len(found.pair_sizes) else 1
+                pairs = len(found.pair_sizes)
+                if misses >= _MISSES_BEFORE_A_PAUSE:
+                    for other in islice(lines, _LINES_WITHOUT_PAIRS):
+                        self._line(other, found)
+                continue
+            user, model = pair.contents
+            (asked,), (said,) = user.parts, model.parts
+            prompt, answer = asked.text, said.text
+            characters = len(prompt) + len(answer)
+            good = not (prompt.isspace() or answer.isspace())
+            if len(line) - characters > overhead:
+                instruction = pair.systemInstruction  # without one a line is no longer than that, or has escapes
+                if instruction is unset:
+                    good = good and (line.count(b'"') == quotes or not may_have_twins(line, PAIR_STRINGS))
                 else:
-                    user, model = pair.contents
-                    prompt, answer = user.parts[0].text, model.parts[0].text
-                    characters = len(prompt) + len(answer)
-                    instruction = pair.systemInstruction
-                    if instruction is unset:
-                        accepted = (
-                            len(line) - characters <= overhead
-                            or line.count(b'"') == quotes
-                            or not may_have_twins(line, PAIR_STRINGS)
-                        )
-                    else:
-                        accepted = acceptable(pair, line)
-                        found.instructed += accepted
-                        characters += sum(len(part.text) for part in instruction.parts)
-                    if accepted and not (prompt.isspace() or answer.isspace()):
-                        add_size(characters)
-                        add_prompt(prompt)
-                        continue
-            number = found.seen
-            conversation = accept_conversation(line)
-            if conversation is not None:
-                self._example(number, conversation, found)
+                    good = good and acceptable(instruction, line)
+                    found.instructed += good
+                    characters += sum(len(part.text) for part in instruction.parts)
+            if good:
+                add_size(characters)
+                add_prompt(prompt)
             else:
-                self._judge(number, line, found)
-        self._pause = pause
+                self._line(line, found)
 
-    def _missed(self, pairs: int) -> int:
-        """Return for how many lines pairs need not be looked for: other data loses nothing to looking in vain.
-
-        :param pairs: how many there were so far.
-        """
-        self._misses = self._misses + 1 if pairs == self._pairs else 0
-        self._pairs = pairs
-        return _LINES_WITHOUT_PAIRS if self._misses >= _MISSES_BEFORE_A_PAUSE else 0
+    def _line(self, line: bytes, found: _Range) -> None:
+        """Check a line of ordinary length that is no good pair."""
+        conversation = accept_conversation(line)
+        if conversation is not None:
+            self._example(found.seen, conversation, found)
+        else:
+            self._judge(found.seen, line, found)
 
     def _long_line(self, number: int, line: bytes, found: _Range) -> None:
         if len(line) > LARGEST_LINE:
@@ -266,7 +261,7 @@ class _Range:
         self.prompts = array("Q")
         self.pending: list[str] = []  # prompts without a key yet: one after the other they take less time
         self.skipped = array("Q")
-        self.pair_sizes: list[int] = []
+        self.pair_sizes = array("I")
         self.findings: list[tuple[int, Fault]] = []
         self.unexplained: list[tuple[int, bytes, list[str]]] = []
         self.counts: Counter[str] = Counter()
@@ -289,13 +284,6 @@ class _Range:
 
     def packed(self) -> Scanned:
         """Return everything in a form that can be sent."""
-        sizes = Counter(self.pair_sizes)
-        self.characters.update(sizes)
-        for characters, count in sizes.items():
-            self.tokens[tokens_of(characters)] += count
-        if pairs := len(self.pair_sizes):
-            self.turns[2] += pairs
-            self.roles.update(user=pairs, model=pairs)
         return Scanned(
             lines=self.lines,
             size=self.size,
@@ -303,6 +291,7 @@ class _Range:
             skipped=self.skipped.tobytes(),
             findings=self.findings,
             unexplained=self.unexplained,
+            pair_sizes=self.pair_sizes.tobytes(),
             counts=dict(self.counts),
             legacy=self.legacy,
             characters=dict(self.characters),
