@@ -1,7 +1,7 @@
 # Everything a laptop or a CI machine needs. Python 3.11 and make are enough to start with.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-rejected up down test lint benchmark lock schemas clean
+.PHONY: help setup demo demo-rejected up down test lint benchmark fuzz lock schemas clean
 
 # The first Python 3.11 on the path; make setup PYTHON=/path/to/python3.11 names another.
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
@@ -52,8 +52,12 @@ lint: $(INSTALLED) ## ruff and mypy
 test: lint ## lint, then every test with coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
-benchmark: $(INSTALLED) ## measure the local Vertex AI with 500 jobs in its store
+benchmark: $(INSTALLED) ## measure the dataset check on 1,000,000 lines, and the local Vertex AI with 500 jobs in its store
+	$(BIN)/python -m tests.benchmarks.validate
 	$(BIN)/python -m tests.benchmarks.local_vertex $(ARGS)
+
+fuzz: $(INSTALLED) ## throw damaged datasets at the check and the converter; ARGS="SECONDS SEED"
+	$(BIN)/python -m tests.fuzz.dataset $(ARGS)
 
 lock: $(BIN)/uv ## compile requirements*.txt into requirements*.lock
 	$(COMPILE) requirements-data.txt requirements.txt --output-file requirements.lock

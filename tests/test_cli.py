@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +49,50 @@ class TestValidate:
         assert err.splitlines()[-1].startswith("gemini-tuning: gone.jsonl: no such file")
         assert "Traceback" not in err
 
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("x" * 300, "can't be read: File name too long"),
+            ("/proc/self/mem", "can't be read: Input/output error"),
+            ("/dev/null", "is a pipe or a device"),
+            ("-", "stdin is not read"),
+            ("train.jsonl/x", "no such file"),
+        ],
+    )
+    def test_what_cannot_be_read_is_one_sentence_and_the_others_are_told(
+        self, capsys, tmp_path, monkeypatch, name, sentence
+    ):
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(SAMPLE / "train.jsonl", tmp_path)
+        status, out, err = run(capsys, "validate", "train.jsonl", name, *MODEL, "--format", "json")
+        assert status == 2
+        assert [report["accepted"] for report in json.loads(out)] == [True]
+        assert err.splitlines()[-1].startswith(f"gemini-tuning: {name}: {sentence}")
+
+    def test_a_pipe_is_no_file(self, tmp_path):
+        command = [sys.executable, "-m", "gemini_tuning.cli", "validate", "/dev/stdin", *MODEL]
+        ended = subprocess.run(command, input=b"{}", capture_output=True)
+        assert (ended.returncode, ended.stdout) == (2, b"")
+        assert b"/dev/stdin: is a pipe or a device" in ended.stderr
+
+    def test_a_file_that_vanishes_or_is_forbidden_meanwhile_is_one_sentence(self, capsys, tmp_path, monkeypatch):
+        path = tmp_path / "train.jsonl"
+        shutil.copy(SAMPLE / "train.jsonl", path)
+        monkeypatch.setattr("gemini_tuning.dataset.reading.sniffing.sniff", lambda _: path.unlink())
+        status, out, err = run(capsys, "validate", path, *MODEL)
+        assert (status, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"gemini-tuning: {path}: can't be read: No such file")
+
+        def forbidden(self, *, follow_symlinks=True):
+            if self.name == path.name:  # as for whoever isn't root, and may not look into the folder
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return os.stat(self, follow_symlinks=follow_symlinks)
+
+        monkeypatch.setattr("pathlib.Path.stat", forbidden)
+        status, out, err = run(capsys, "estimate", path, *MODEL)
+        assert (status, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"gemini-tuning: {path}: can't be read: Permission denied")
+
     def test_what_the_pipeline_refuses_is_refused_here_too(self, capsys):
         status, _, err = run(capsys, "validate", SAMPLE / "train.jsonl", "--model", "gemini-1.5-pro-002")
         assert status == 2
@@ -84,6 +130,20 @@ class TestValidate:
         html = page.read_text(encoding="utf-8")
         assert "Limits of gemini-2.5-flash" in html
         assert "most in one bar" in html
+
+    def test_a_file_rejected_as_a_whole_has_no_lines_to_set_aside_and_costs_nothing(self, capsys, tmp_path):
+        data, aside = tmp_path / "train.csv", tmp_path / "aside.jsonl"
+        data.write_text("prompt,answer\nhello,hi\n")
+        status, out, err = run(capsys, "validate", data, *MODEL, "--quarantine", aside)
+        assert (status, aside.read_text()) == (1, "")
+        assert f"{aside}: is empty, for what is rejected is the dataset as a whole" in err
+        assert "$" not in out
+        assert "tokens" not in out
+        err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--quarantine", aside, "--force")[2]
+        assert f"{aside}: is empty, for no line is rejected" in err
+        data.write_text("{}")
+        err = run(capsys, "validate", data, *MODEL, "--quarantine", aside, "--force")[2]
+        assert "1 rejected line with its reasons" in err
 
     def test_nothing_that_exists_is_replaced_unasked(self, capsys, tmp_path):
         data, page = tmp_path / "train.jsonl", tmp_path / "report.html"
@@ -196,6 +256,42 @@ def test_a_reader_that_has_seen_enough_is_no_accident():
     assert process.returncode == 141
     assert "Traceback" not in errors
     assert "Broken" not in errors
+
+
+@pytest.mark.parametrize("arguments", [[], ["--format", "json"]])
+def test_an_output_that_cannot_show_everything_shows_the_rest(arguments, tmp_path):
+    data = tmp_path / "größe.jsonl"
+    shutil.copy(BROKEN / "train.jsonl", data)
+    command = [sys.executable, "-m", "gemini_tuning.cli", "validate", data, *MODEL, *arguments]
+    ended = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 1
+    assert b"Traceback" not in ended.stderr
+    if arguments:
+        assert json.loads(ended.stdout)["files"][0]["path"] == str(data)
+    else:
+        assert rb"gr\xf6\xdfe.jsonl" in ended.stdout
+        assert rb"tokens \xd7 4 epochs" in ended.stdout
+
+
+@pytest.mark.parametrize("files", [1, 40])  # the second is more than is held back until the end
+def test_a_full_output_is_one_sentence(files):
+    command = [sys.executable, "-m", "gemini_tuning.cli", "validate", *[BROKEN / "train.jsonl"] * files, *MODEL]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("gemini-tuning: can't go on: No space left on device")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_closed_output_is_one_sentence():
+    command = [sys.executable, "-m", "gemini_tuning.cli", "validate", str(SAMPLE / "train.jsonl"), *MODEL]
+    for closed, shown in ((">&-", "gemini-tuning: stdout is closed"), (">&- 2>&-", "")):
+        ended = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, text=True)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(shown)
+        assert len(ended.stderr.splitlines()) == bool(shown)
+    ended = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command, "--format", "json"], capture_output=True)
+    assert json.loads(ended.stdout)["accepted"]
 
 
 def test_estimate_says_rule_and_price_date(capsys):

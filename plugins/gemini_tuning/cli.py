@@ -7,10 +7,13 @@ stdout (with ``--format json`` one document and nothing else), progress and erro
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +25,59 @@ from gemini_tuning.pipeline import PipelineConfig
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an answer in escapes is better than none
+    if sys.stderr is None:  # closed; what is meant for it would be printed on stdout
+        sys.stderr = io.StringIO()
     parsed = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        _tell("stdout is closed, so that nothing can be answered; leave it open, or redirect it to a file.")
+        return UNUSABLE
     try:
         command: Callable[[argparse.Namespace], int] = parsed.command
         status = command(parsed)
         print(end="", flush=True)
         return status
     except GeminiTuningError as error:
-        print(f"gemini-tuning: {error}", file=sys.stderr)
+        _tell(str(error))
         return UNUSABLE
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
+    except OSError as error:  # of inputs and files to write, each is told where it is met
+        place = os.fsdecode(error.filename) if error.filename else "can't go on"
+        _tell(f"{place}: {error.strerror or error}; look where the output and temporary files go.")
+        _forget_output()
+        return UNUSABLE
     except ModuleNotFoundError as error:
         advice = "install the whole package: pip install 'gemini-tuning[airflow]'"
-        print(f"gemini-tuning: this command needs {error.name}, which isn't installed; {advice}.", file=sys.stderr)
+        _tell(f"this command needs {error.name}, which isn't installed; {advice}.")
         return UNUSABLE
     except KeyboardInterrupt:
-        print("gemini-tuning: stopped", file=sys.stderr)
+        _tell("stopped")
         return 130
+
+
+def _tell(sentence: str) -> None:
+    with suppress(OSError):  # there is nobody left to tell
+        print(f"gemini-tuning: {sentence}", file=sys.stderr)
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from failing at its end to write what is left."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(parsed: argparse.Namespace, document: Any, text: str) -> None:
     """Print a result in the format asked for."""
-    print(json.dumps(document, indent=2, ensure_ascii=False) if parsed.format == "json" else text)
+    if parsed.format == "json":
+        # escapes that stand for what an encoding lacks would be no JSON
+        plain = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+        text = json.dumps(document, indent=2, ensure_ascii=plain)
+    print(text)
 
 
 def check_pipelines(parsed: argparse.Namespace) -> int:

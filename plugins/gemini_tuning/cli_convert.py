@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from typing import Any
 
 from gemini_tuning import cli_google
 from gemini_tuning.dataset.convert.files import convert_file
 from gemini_tuning.dataset.convert.report import ConversionReport
-from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.lines.formats import Format, as_argument
 from gemini_tuning.dataset.reading.progress import to_terminal
+from gemini_tuning.dataset.reports.parts import visible
 
 AUTO = "auto"
 _DESCRIPTION = "convert a dataset in another format into Gemini's contents, and report all that can't be carried over"
@@ -63,9 +63,15 @@ def _convert(parsed: argparse.Namespace, show: cli_google.Show) -> int:
 def _text(report: ConversionReport) -> str:
     lines = [str(loss) for loss in report.losses]
     if report.truncated:
-        lines.append(f"Only the first of each code are listed; all are counted: {report.counts}")
+        counts = ", ".join(f"{code} {count:,}" for code, count in report.counts.items())
+        lines.append(f"Only the first of each code are listed, all are counted: {counts}")
+    lines.append(report.headline())
     if report.output is not None:
-        lines += [report.headline(), f"Check it: gemini-tuning validate {shlex.quote(report.output)} --model ID"]
-    else:
-        lines.append(report.headline())
-    return "\n".join(lines)
+        check = f"gemini-tuning validate {as_argument(report.output)} --model ID"
+        correct = (
+            "Correct the refused lines and convert again, or check what there is"
+            if report.lines.refused
+            else "Check it"
+        )
+        lines.append(f"{correct}: {check}")
+    return "\n".join(map(visible, lines))

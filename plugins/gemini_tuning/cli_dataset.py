@@ -19,7 +19,7 @@ from gemini_tuning.dataset.reading.source import in_cloud_storage
 from gemini_tuning.dataset.reports.html import report_html
 from gemini_tuning.dataset.reports.parts import estimate_rule
 from gemini_tuning.dataset.reports.quarantine import RejectedLine, check_target, write_quarantine
-from gemini_tuning.dataset.reports.report import DatasetReport
+from gemini_tuning.dataset.reports.report import DatasetReport, plural
 from gemini_tuning.dataset.reports.text import report_text, wants_colour
 from gemini_tuning.errors import ConfigError, UnusableInputError
 from gemini_tuning.pipeline import Hyperparameters
@@ -117,7 +117,7 @@ def _validate(parsed: argparse.Namespace, show: cli_google.Show) -> int:
     if parsed.html and reports:
         _write(parsed.html, report_html(reports[0], base_model=parsed.model, models=models))
     if aside is not None:
-        aside.tell()
+        aside.tell(status == ACCEPTED)
     return status
 
 
@@ -140,6 +140,7 @@ class _Quarantine:
     def __init__(self, parsed: argparse.Namespace) -> None:
         self._target, self._inputs, self._force = Path(parsed.quarantine), _inputs(parsed), parsed.force
         self._outcome: str | UnusableInputError = ""
+        self._empty = False
 
     def __call__(self, lines: Iterator[RejectedLine]) -> None:
         try:
@@ -147,15 +148,21 @@ class _Quarantine:
         except UnusableInputError as error:
             self._outcome = error
         else:
-            self._outcome = f"{self._target}: {written:,} rejected line{'' if written == 1 else 's'} with their reasons"
+            set_aside = plural(written, "rejected line")
+            self._outcome = f"{self._target}: {set_aside} with {'its' if written == 1 else 'their'} reasons"
+            self._empty = not written
 
-    def tell(self) -> None:
+    def tell(self, accepted: bool) -> None:
         """Say what became of it.
 
+        :param accepted: whether the dataset is.
         :raises UnusableInputError: when it couldn't be written.
         """
         if isinstance(self._outcome, UnusableInputError):
             raise self._outcome
+        if self._empty:
+            why = "no line is rejected" if accepted else "what is rejected is the dataset as a whole, no single line"
+            self._outcome = f"{self._target}: is empty, for {why}"
         if self._outcome:
             print(f"gemini-tuning: {self._outcome}", file=sys.stderr)
 

@@ -154,10 +154,10 @@ DAMAGE = {
     "text of null": (_with_user_part({"text": None}), "wrong-type", "contents[0].parts[0].text"),
     "empty part": (_with_user_part({}), "part-members", "contents[0].parts[0]"),
     "two members": (_with_user_part({"text": "q", **file()}), "part-members", "contents[0].parts[0]"),
-    "misspelt text": (_with_user_part({"txt": "q"}), "unknown-field", "contents[0].parts[0]"),
-    "inline data": (_with_user_part({"inlineData": {}}), "unknown-field", "contents[0].parts[0]"),
-    "content for contents": (_pair_with(content=[]), "unknown-field", None),
-    "weight": (_said(turn("user", "q"), {**turn("model", "a"), "weight": 1}), "unknown-field", "contents[1]"),
+    "misspelt text": (_with_user_part({"txt": "q"}), "unknown-field", "contents[0].parts[0].txt"),
+    "inline data": (_with_user_part({"inlineData": {}}), "unknown-field", "contents[0].parts[0].inlineData"),
+    "content for contents": (_pair_with(content=[]), "unknown-field", "content"),
+    "weight": (_said(turn("user", "q"), {**turn("model", "a"), "weight": 1}), "unknown-field", "contents[1].weight"),
     "both casings": (_pair_with(system_instruction={"parts": [{"text": "x"}]}), "both-casings", None),
     "both casings of a part": (
         _with_user_part({**file(), "file_data": {"fileUri": "gs://b/f"}}),
@@ -187,6 +187,36 @@ DAMAGE = {
     ),
     "local file": (_with_user_part(file(uri="/tmp/x.png")), "wrong-uri", "contents[0].parts[0].fileData.fileUri"),
     "spaces in a URI": (_with_user_part(file(uri="gs://b/a b")), "wrong-uri", "contents[0].parts[0].fileData.fileUri"),
+    "a bucket without an object": (
+        _with_user_part(file(uri="gs://bucket")),
+        "wrong-uri",
+        "contents[0].parts[0].fileData.fileUri",
+    ),
+    "an object without a bucket": (
+        _with_user_part({"file_data": {"mime_type": "image/png", "file_uri": "gs:///a.png"}}),
+        "wrong-uri",
+        "contents[0].parts[0].file_data.file_uri",
+    ),
+    "a URI without a host": (
+        _with_user_part(file(uri="https:///a.png")),
+        "wrong-uri",
+        "contents[0].parts[0].fileData.fileUri",
+    ),
+    "a file by the model": (
+        _said(turn("user", "q"), turn("model", "a", file())),
+        "misplaced-file",
+        "contents[1].parts[1].fileData",
+    ),
+    "an answer that can't be seen": (
+        _said(turn("user", "q5"), turn("model", "\u200b\u00a0")),
+        "invisible-text",
+        "contents[1]",
+    ),
+    "a prompt that can't be seen": (
+        _said(turn("user", "\u2060\ufeff"), turn("model", "a")),
+        "invisible-text",
+        "contents[0]",
+    ),
     "no URI": (
         _with_user_part({"fileData": {"mimeType": "image/png"}}),
         "part-members",
@@ -203,7 +233,7 @@ DAMAGE = {
     "file in the instruction": (
         _pair_with().replace(b'"text": "Be kind."', b'"text": "Be kind.", "fileData": {"fileUri": "gs://b/f"}'),
         "system-not-text",
-        "systemInstruction.parts[0]",
+        "systemInstruction.parts[0].fileData",
     ),
     "instruction as text": (
         _pair_with().replace(b'{"parts": [{"text": "Be kind."}]}', b'"Be kind."'),
@@ -228,12 +258,17 @@ DAMAGE = {
     "arguments by another name": (
         _calling([{"functionCall": {"name": "find", "arguments": {}}}], tools=tools("find")),
         "unknown-field",
-        "contents[1].parts[0].functionCall",
+        "contents[1].parts[0].functionCall.arguments",
     ),
     "undeclared function": (
         _calling([call("fnd")], tools=tools("find")),
         "undeclared-function",
         "contents[1].parts[0].functionCall.name",
+    ),
+    "undeclared function, in snake case": (
+        _calling([{"function_call": {"name": "fnd"}}], tools=[{"function_declarations": [{"name": "find"}]}]),
+        "undeclared-function",
+        "contents[1].parts[0].function_call.name",
     ),
     "no tools": (_calling([call()]), "no-tools", None),
     "call by the user": (
@@ -272,10 +307,28 @@ DAMAGE = {
         "missing-field",
         "tools[0].functionDeclarations[0]",
     ),
+    "misspelt parameters": (
+        _pair_with(tools=[{"functionDeclarations": [{"name": "find", "paramters": {}}]}]),
+        "unknown-declaration-field",
+        "tools[0].functionDeclarations[0].paramters",
+    ),
+    "misspelt schema": (
+        _pair_with(
+            tools=[
+                {
+                    "function_declarations": [
+                        {"name": "find", "parameters": {"properties": {"q": {"items": {"anyOf": [{"typ": "STRING"}]}}}}}
+                    ]
+                }
+            ]
+        ),
+        "unknown-declaration-field",
+        "tools[0].function_declarations[0].parameters.properties.q.items.anyOf[0].typ",
+    ),
     "another generation setting": (
         _pair_with(generationConfig={"temperature": 1}),
         "unknown-field",
-        "generationConfig",
+        "generationConfig.temperature",
     ),
     "wrong resolution": (
         _pair_with(generationConfig={"mediaResolution": "HIGH"}),

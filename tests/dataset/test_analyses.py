@@ -53,6 +53,45 @@ def test_near_duplicates_are_found_within_training_and_in_validation(check):
     assert report.notes == ()
 
 
+def test_many_prompts_that_are_the_same_but_for_numbers_do_not_go_unnoticed(check):
+    train = [line(f"{topic} {number}") for topic, number in zip(TOPICS, "abcdef", strict=True)]
+    train += [line(LONG.format(number), f"{number}.") for number in range(60)]
+    report = check(train, [line(LONG.format(number)) for number in range(100, 160)])
+    assert places(report, "near-duplicate") == [("train.jsonl", 8)]
+    assert places(report, "near-duplicate-leak") == [("validation.jsonl", 1)]
+    assert report.notes == ()
+
+
+def test_prompts_whose_template_leaves_too_little_to_compare_are_noted(check):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    report = check([line(LONG.format(one + other)) for one in letters for other in "xyz"], [line(LONG.format("red"))])
+    assert places(report, "near-duplicate") == []
+    assert report.notes == (
+        "79 prompts share a template with many others, and have too few words of their own to be compared with them "
+        "(the first: train.jsonl:1).",
+    )
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u00a0\u200b", "\u2060 \ufeff\n", "\u2800", "\x01", "\u3164"])
+def test_a_text_of_which_nothing_can_be_seen_is_told(check, text):
+    turns = [
+        {"role": role, "parts": [{"text": said}]}
+        for role, said in zip(("user", "model") * 2, ("a", "b", "c", text), strict=True)
+    ]
+    report = check([line("What is red?"), line("And blue?", text), line(text), {"contents": turns}])
+    assert places(report, "invisible-text") == [("train.jsonl", number) for number in (2, 3, 4)]
+    assert [one.path for one in report.warnings if one.code == "invisible-text"] == [
+        "contents[1]",
+        "contents[0]",
+        "contents[3]",
+    ]
+
+
+@pytest.mark.parametrize("text", ["a", "\u200b?", "\u732b", "\U0001f600", "\u0301", "-", "\u00df"])
+def test_any_sign_can_be_seen(check, text):
+    assert places(check([line(text, text)]), "invisible-text") == []
+
+
 def test_what_is_switched_off_or_would_take_long_is_said(check, monkeypatch):
     train = [line(LONG.format("green")), line(LONG.format("blue"))]
     report = check(train, second_reading=False)

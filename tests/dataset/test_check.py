@@ -83,6 +83,16 @@ def test_a_prompt_in_both_files_is_a_leak(tmp_path, write):
     assert report.accepted
 
 
+def test_a_copy_of_the_training_file_is_told_once(tmp_path, write):
+    lines = [line(f"Question {n}?") for n in range(120)]
+    report = check(tmp_path, write("train.jsonl", *lines), write("validation.jsonl", *lines))
+    (leak,) = [finding for finding in report.warnings if finding.file == "validation.jsonl"]
+    assert (leak.code, leak.line, report.counts.by_code["validation-leak"]) == ("validation-leak", None, 1)
+    assert "byte for byte" in leak.message
+    report = check(tmp_path, write("train.jsonl", "{}"), write("validation.jsonl", "{}"))
+    assert set(report.counts.by_code) == {"missing-field"}
+
+
 def test_a_repeated_prompt_names_the_first_line(tmp_path, write):
     report = check(tmp_path, write("train.jsonl", line("a"), line("b"), line("a", "Other.")))
     (repeated,) = [finding for finding in report.warnings if finding.code == "repeated-prompt"]

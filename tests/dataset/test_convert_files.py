@@ -1,7 +1,10 @@
 import gzip
 import json
 import os
+import shlex
+import subprocess
 
+import orjson
 import pytest
 from tests.conftest import PROJECT
 
@@ -55,7 +58,7 @@ def test_a_clean_file_is_status_0(convert, folder):
         "input": "in.jsonl",
         "output": "out.jsonl",
         "complete": True,
-        "lines": {"read": 2, "written": 2, "refused": 0, "blank": 0, "written_with_losses": 0},
+        "lines": {"read": 2, "written": 2, "unchanged": 0, "refused": 0, "blank": 0, "written_with_losses": 0},
         "formats": {"openai": 2},
         "losses": [],
         "counts": {},
@@ -71,7 +74,14 @@ def test_losses_and_refusals_are_status_1_each_with_its_line(convert, folder):
     status, report, _ = convert(jsonl(GOOD) + b"\r\n" + jsonl(LESS, BAD, {"text_input": "a", "output": "b"}))
     assert status == 1
     assert not report["complete"]
-    assert report["lines"] == {"read": 5, "written": 3, "refused": 1, "blank": 1, "written_with_losses": 1}
+    assert report["lines"] == {
+        "read": 5,
+        "written": 3,
+        "unchanged": 0,
+        "refused": 1,
+        "blank": 1,
+        "written_with_losses": 1,
+    }
     assert report["formats"] == {"openai": 3, "developer-api": 1}
     assert [(loss["line"], loss["action"], loss["code"], loss["path"]) for loss in report["losses"]] == [
         (3, "lost", "field-left-out", "seed"),
@@ -99,11 +109,50 @@ def test_a_loss_report_on_no_loss_is_an_empty_file(convert, folder):
 
 
 def test_where_nothing_can_be_written_no_file_appears(convert, folder):
-    status, report, _ = convert(jsonl(BAD, CONTENTS))
+    status, report, _ = convert(jsonl(BAD, []))
     assert status == 1
     assert report["output"] is None
-    assert [loss["code"] for loss in report["losses"]] == ["first-turn", "already-contents"]
+    assert [loss["code"] for loss in report["losses"]] == ["first-turn", "not-an-object"]
     assert os.listdir(folder) == ["in.jsonl"]
+
+
+def test_lines_in_contents_are_handed_on_byte_for_byte_in_their_place(convert, folder):
+    ours = b' {"contents" : [{"parts": [{"text": "\\u00e9"}]}], "typo": 1.0}\r\n'
+    status, report, _ = convert(b"\xef\xbb\xbf" + ours + jsonl(GOOD) + ours + jsonl(BAD) + ours.rstrip())
+    assert status == 1
+    assert report["lines"] == {
+        "read": 5,
+        "written": 4,
+        "unchanged": 3,
+        "refused": 1,
+        "blank": 0,
+        "written_with_losses": 0,
+    }
+    assert report["formats"] == {"openai": 2}
+    last = ours.rstrip() + b"\n"
+    assert (folder / "out.jsonl").read_bytes() == ours + orjson.dumps(CONTENTS) + b"\n" + ours + last
+
+
+def test_the_command_that_the_check_prints_for_a_mixed_file_loses_nothing(folder, capsys):
+    (folder / "mix.jsonl").write_bytes(jsonl(*[CONTENTS] * 9, GOOD))
+    assert main(["validate", "mix.jsonl", "--model", "gemini-2.5-flash", "--format", "json"]) == 1
+    [error] = json.loads(capsys.readouterr().out)["errors"]
+    _, *arguments = shlex.split(error["hint"].removeprefix("Run: "))
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith(
+        "Converted mix.jsonl (10 lines; OpenAI chat messages: 1; contents already: 9): "
+        "mix.gemini.jsonl holds 10 examples, and nothing was lost\n"
+    )
+    assert written(folder, "mix.gemini.jsonl") == [CONTENTS] * 10
+
+
+def test_a_file_of_contents_is_copied_and_said_to_need_nothing(folder, capsys):
+    (folder / "in.jsonl").write_bytes(jsonl(CONTENTS, CONTENTS))
+    assert main(["convert", "in.jsonl", "--to", "out.jsonl"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "Nothing of in.jsonl (2 lines; contents already: 2) needs to be converted: out.jsonl is a copy\n"
+    )
+    assert (folder / "out.jsonl").read_bytes() == jsonl(CONTENTS, CONTENTS)
 
 
 def test_text_for_people(folder, capsys):
@@ -111,16 +160,49 @@ def test_text_for_people(folder, capsys):
     assert main(["convert", "in.jsonl", "--to", "out.jsonl"]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("line 2: refused: no turn by a user and no answer at messages. ")
-    assert out[1].startswith("Converted in.jsonl (2 lines: 2 OpenAI chat messages) only in part")
-    assert out[2] == "Check it: gemini-tuning validate out.jsonl --model ID"
+    assert out[1] == (
+        "Converted in.jsonl (2 lines; OpenAI chat messages: 2) only in part: "
+        "out.jsonl holds 1 example (0 with something lost), and lacks 1 line"
+    )
+    assert out[2] == (
+        "Correct the refused lines and convert again, or check what there is: "
+        "gemini-tuning validate out.jsonl --model ID"
+    )
     (folder / "in.jsonl").write_bytes(jsonl(GOOD))
     assert main(["convert", "in.jsonl", "--to", "out.jsonl", "--force"]) == 0
-    assert "nothing was lost" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "Converted in.jsonl (1 line; OpenAI chat messages: 1): out.jsonl holds 1 example, and nothing was lost",
+        "Check it: gemini-tuning validate out.jsonl --model ID",
+    ]
+    (folder / "in.jsonl").write_bytes(jsonl(LESS))
+    assert main(["convert", "in.jsonl", "--to", "out.jsonl", "--force"]) == 1
+    assert "out.jsonl holds 1 example, 1 with something lost\n" in capsys.readouterr().out
     (folder / "in.jsonl").write_bytes(jsonl(*[BAD] * 30))
     assert main(["convert", "in.jsonl", "--to", "none.jsonl"]) == 1
     out = capsys.readouterr().out.splitlines()
-    assert "{'first-turn': 30}" in out[20]
+    assert out[20] == "Only the first of each code are listed, all are counted: first-turn 30"
     assert out[21].endswith("no file was written")
+
+
+@pytest.mark.parametrize("name", ["-dash.jsonl", "new\nline.jsonl", "it's \x1b[31m \\ red é.jsonl", "$(touch x).jsonl"])
+def test_a_shell_finds_the_files_that_are_named_and_a_terminal_is_left_alone(folder, capsys, name):
+    (folder / name).write_bytes(jsonl(GOOD))
+    assert main(["validate", f"./{name}", "--model", "gemini-2.5-flash"]) == 1
+    command = next(line for line in capsys.readouterr().out.splitlines() if "Run: " in line).partition("Run: ")[2]
+    assert main(through_a_shell(command.removesuffix(" [legacy-format]").removesuffix("."))) == 0
+    out = capsys.readouterr().out
+    assert all(map(str.isprintable, out.splitlines()))
+    check = through_a_shell(out.partition("Check it: ")[2].strip())
+    assert main([*check[:2], "--model", "gemini-2.5-flash", "--format", "json"]) == 0
+    assert sorted(os.listdir(folder)) == sorted([name, name.removesuffix(".jsonl") + ".gemini.jsonl"])
+
+
+def through_a_shell(command):
+    """Return what follows the program's name, as bash passes it on."""
+    printed = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True, text=True
+    ).stdout
+    return printed.split("\0")[1:-1]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -149,7 +231,7 @@ def test_the_format_can_be_said(convert):
     status, report, _ = convert(jsonl(GOOD), "--from", "palm")
     assert status == 1
     assert report["formats"] == {"palm": 1}
-    assert {loss["code"] for loss in report["losses"]} == {"unknown-role", "field-left-out"}
+    assert {loss["code"] for loss in report["losses"]} == {"unknown-role"}
 
 
 def test_turns_not_to_be_learned_are_kept_only_when_asked(convert):
@@ -164,7 +246,14 @@ def test_turns_not_to_be_learned_are_kept_only_when_asked(convert):
 def test_a_support_desk_s_tool_calls_pass_the_check(convert, folder, capsys):
     status, report, _ = convert((PROJECT / "tests" / "dataset" / "openai_tools.jsonl").read_bytes())
     assert status == 1
-    assert report["lines"] == {"read": 9, "written": 6, "refused": 3, "blank": 0, "written_with_losses": 6}
+    assert report["lines"] == {
+        "read": 9,
+        "written": 6,
+        "unchanged": 0,
+        "refused": 3,
+        "blank": 0,
+        "written_with_losses": 6,
+    }
     assert [(loss["line"], loss["code"]) for loss in report["losses"] if loss["action"] == "refused"] == [
         (7, "bad-arguments"),
         (8, "unpaired-call"),
@@ -194,10 +283,32 @@ class TestInputs:
         assert convert(b"\xef\xbb\xbf" + jsonl(GOOD))[0] == 0
         assert convert(jsonl(GOOD) + b"\xef\xbb\xbf" + jsonl(GOOD), "--force")[1]["counts"] == {"byte-order-mark": 1}
 
-    def test_utf_16_is_named(self, convert):
-        status, _, err = convert(jsonl(GOOD).decode().encode("utf-16"))
-        assert status == 2
-        assert "is UTF-16; save it as UTF-8" in err
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (jsonl(GOOD).decode().encode("utf-16"), "the file is UTF-16, not UTF-8. Save it as UTF-8."),
+            (jsonl(GOOD).decode().encode("utf-16-le"), "the file is UTF-16, not UTF-8. Save it as UTF-8."),
+            (json.dumps([GOOD, GOOD]).encode(), "the file is one JSON array"),
+            (json.dumps([GOOD] * 9, indent=1).encode(), "the file is one JSON array"),
+            (json.dumps({"training_examples": [GOOD, GOOD]}, indent=4).encode(), "in the list 'training_examples'"),
+            (b"question,answer\nWhere?,Here.\nWhen?,Now.\n", "the file is CSV"),
+        ],
+    )
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    def test_what_is_no_json_lines_is_told_once_as_the_check_does(self, convert, folder, capsys, content, said, pack):
+        status, report, err = convert(pack(content))
+        assert (status, report) == (2, None)
+        assert err.startswith(f"gemini-tuning: in.jsonl: {said}" if said.startswith("the") else "gemini-tuning: ")
+        assert said in err
+        assert os.listdir(folder) == ["in.jsonl"]
+        main(["validate", "in.jsonl", "--model", "gemini-2.5-flash", "--format", "json"])
+        errors = json.loads(capsys.readouterr().out)["errors"]
+        assert err in {f"gemini-tuning: in.jsonl: {error['message']}. {error['hint']}\n" for error in errors}
+
+    def test_of_a_read_error_the_input_is_blamed(self, convert):
+        status, report, err = convert(None, name="/proc/self/mem")
+        assert (status, report) == (2, None)
+        assert err.startswith("gemini-tuning: /proc/self/mem: can't be read: Input/output error; ")
 
     def test_the_last_line_needs_no_line_feed(self, convert, folder):
         assert convert(jsonl(GOOD).strip())[0] == 0
@@ -221,12 +332,6 @@ class TestInputs:
         assert status == 1
         assert [(loss["line"], loss["code"]) for loss in report["losses"]] == [(2, "line-too-long")]
         assert written(folder) == [CONTENTS, CONTENTS]
-
-    def test_a_list_for_the_whole_file_is_told_what_a_line_is(self, convert):
-        report = convert(json.dumps([GOOD, GOOD]).encode())[1]
-        assert [(loss["code"], loss["hint"]) for loss in report["losses"]] == [
-            ("not-an-object", "Write one JSON object per line, not one list for the whole file.")
-        ]
 
     def test_cloud_storage_is_read_like_a_disk(self, convert, folder, google):
         uri = google.upload("in/train.jsonl.gz", gzip.compress(jsonl(GOOD)))

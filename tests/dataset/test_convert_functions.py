@@ -163,6 +163,9 @@ def test_the_other_fields_of_a_function(function, losses):
     [
         ({"tools": {}}, None, None),
         ({"tools": "f"}, "wrong-type", "tools"),
+        ({"tools": "{}"}, None, None),
+        ({"tools": '{"a": 1}'}, "wrong-type", "tools"),
+        ({"tools": '[{"type": "web_search"}]'}, "unsupported-tool", "tools[0]"),
         ({"tools": [{"type": "web_search"}]}, "unsupported-tool", "tools[0]"),
         ({"tools": ["f"]}, "unsupported-tool", "tools[0]"),
         ({"tools": [{"type": "function", "function": "f"}]}, "wrong-type", "tools[0].function"),

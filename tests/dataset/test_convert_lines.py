@@ -5,7 +5,7 @@ from tests.conftest import PROJECT
 
 from gemini_tuning.dataset.convert.lines import convert_line
 from gemini_tuning.dataset.convert.losses import Code
-from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.lines.formats import PAIRS, Format
 
 
 def convert(document, wanted=None):
@@ -21,6 +21,10 @@ def turns(*texts):
 
 def said(role, content):
     return {"role": role, "content": content}
+
+
+def spoken(speaker, text):
+    return {"from": speaker, "value": text}
 
 
 def authored(author, content):
@@ -89,12 +93,134 @@ class TestGoogleFormats:
 
     @pytest.mark.parametrize("wanted", [known for known in Format if known.convertible])
     def test_a_line_in_another_format_than_the_one_asked_for_is_refused(self, wanted):
-        document, losses = convert({"question": "a", "answer": "b"}, wanted)
+        document, losses = convert({"ask": "a", "reply": "b"}, wanted)
         assert document is None
         assert any(refused for _, _, refused in losses)
 
 
+class TestPairs:
+    @pytest.mark.parametrize(("known", "keys"), PAIRS.items())
+    def test_every_pair_of_names_becomes_a_question_and_its_answer(self, known, keys):
+        question, answer = keys
+        expected = {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": turns("a", "b")}
+        for wanted in (None, known):
+            assert convert({answer: "b", question: "a", "system": "s"}, wanted) == (expected, [])
+
+    @pytest.mark.parametrize("empty", ["", None, []])
+    def test_what_else_belongs_to_the_prompt_may_be_empty(self, empty):
+        document = {"instruction": "a", "input": empty, "history": empty, "output": "b"}
+        assert convert(document) == ({"contents": turns("a", "b")}, [])
+
+    @pytest.mark.parametrize(
+        ("document", "path"),
+        [
+            ({"instruction": "a", "input": "i", "output": "b"}, "input"),
+            ({"instruction": "a", "context": "i", "response": "b"}, "context"),
+            ({"question": "a", "choices": ["i"], "answer": "b"}, "choices"),
+            ({"prompt": "a", "history": [["i", "j"]], "completion": "b"}, "history"),
+        ],
+    )
+    def test_how_more_than_one_text_makes_a_prompt_is_not_guessed(self, document, path):
+        assert convert(document) == (None, [("part-of-prompt", path, True)])
+
+    def test_other_fields_are_lost(self):
+        assert convert({"question": "a", "answer": "b", "source": "c"})[1] == [("field-left-out", "source", False)]
+
+
+class TestShareGPT:
+    def test_text(self):
+        said_ = [spoken("system", "s"), spoken("human", "a"), spoken("gpt", "b"), spoken("user", "c")]
+        expected = {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": turns("a", "b", "c", "d")}
+        for key in ("conversations", "messages"):
+            assert convert({key: [*said_, spoken("assistant", "d")]}) == (expected, [])
+        document = {"system": "s", "conversations": [*said_[1:], spoken("assistant", "d")]}
+        assert convert(document) == (expected, [])
+        renamed = [{"role": turn["from"], "content": turn["value"]} for turn in document["conversations"]]
+        assert convert({"system": "s", "conversations": renamed}) == (expected, [])
+
+    @pytest.mark.parametrize("encode", [json.dumps, lambda document: document])
+    @pytest.mark.parametrize("wrap", [lambda call: call, lambda call: [call]])
+    @pytest.mark.parametrize(
+        ("key", "speaker", "text"), [("conversations", "from", "value"), ("messages", "role", "content")]
+    )
+    def test_tool_calls_as_llamafactory_writes_them(self, encode, wrap, key, speaker, text):
+        call = {"name": "tides", "arguments": {"port": "Cove"}}
+        document, losses = convert({
+            key: [
+                {speaker: "human", text: "a"},
+                {speaker: "gpt", text: "I look."},
+                {speaker: "function_call", text: encode(wrap(call))},
+                {speaker: "observation", text: '{"high": 4}'},
+                {speaker: "gpt", text: "b"},
+            ],
+            "tools": encode([{"name": "tides", "description": "d", "parameters": {}}]),
+        })
+        assert losses == []
+        assert document["tools"] == [{"functionDeclarations": [{"name": "tides", "description": "d"}]}]
+        assert document["contents"][1:3] == [
+            {
+                "role": "model",
+                "parts": [{"text": "I look."}, {"functionCall": {"name": "tides", "args": {"port": "Cove"}}}],
+            },
+            {"role": "user", "parts": [{"functionResponse": {"name": "tides", "response": {"high": 4}}}]},
+        ]
+
+    @pytest.mark.parametrize(
+        ("turns_", "losses"),
+        [
+            ([("narrator", "a"), ("gpt", "b")], [("unknown-role", "conversations[0].from")]),
+            ([("human", "a"), ("gpt", "<tool_call>"), ("tool", "c"), ("gpt", "b")], [("unpaired-call", [2])]),
+            ([("human", "a"), ("function_call", "no"), ("gpt", "b")], [("bad-arguments", "conversations[1].value")]),
+            ([("human", "a"), ("function_call", "[]"), ("gpt", "b")], [("bad-arguments", "conversations[1].value")]),
+            ([("human", "a"), ("function_call", '["f"]')], [("wrong-type", "conversations[1].value")]),
+            (
+                [("human", "a"), ("function_call", '[{"name": "f"}, {"name": "f"}]'), ("observation", "c")],
+                [("unpaired-call", [2])],
+            ),
+            ([("human", 7), ("gpt", "b")], [("wrong-type", "conversations[0].value")]),
+        ],
+    )
+    def test_what_can_t_be_read_is_refused(self, turns_, losses):
+        document, found = convert({"conversations": [spoken(*turn) for turn in turns_]})
+        expected = [(code, path if isinstance(path, str) else f"conversations{path}", True) for code, path in losses]
+        assert document is None
+        assert list(dict.fromkeys(found)) == expected
+
+    @pytest.mark.parametrize(
+        ("turn", "loss"),
+        [
+            ({"value": "a"}, ("unknown-role", "conversations[0].role", True)),
+            ({"from": "human"}, ("missing-field", "conversations[0].content", True)),
+            ("a", ("wrong-type", "conversations[0]", True)),
+            (spoken("human", "a") | {"role": "user"}, ("field-left-out", "conversations[0].role", False)),
+            (spoken("human", "a") | {"mood": "calm"}, ("field-left-out", "conversations[0].mood", False)),
+            (spoken("human", "a") | {"weight": 0}, None),
+        ],
+    )
+    def test_the_fields_of_a_turn(self, turn, loss):
+        assert convert({"conversations": [turn, spoken("gpt", "b")]})[1] == ([loss] if loss else [])
+
+    def test_an_answer_s_weight_is_as_in_openai_s_messages(self):
+        for answer in (spoken("gpt", "b"), spoken("function_call", '{"name": "f"}')):
+            document = {"conversations": [spoken("human", "a"), answer | {"weight": 0}]}
+            assert convert(document)[1] == [("training-weight", "conversations[1].weight", True)]
+
+    def test_functions_are_declared_as_in_openai_s_messages(self):
+        call = spoken("function_call", '{"name": "g"}')
+        document = {"conversations": [spoken("human", "a"), call], "functions": [{"name": "f"}]}
+        assert convert(document)[1] == [("undeclared-function", "conversations[1].value.name", True)]
+
+
 class TestLines:
+    def test_a_line_in_contents_is_handed_on_as_it_is(self):
+        line = b'{ "contents":[], "systemInstructions": 1e0 }\r'
+        assert convert_line(line, None, keep_weights=False) == (line + b"\n", None, [])
+        assert convert(b'{"contents": [], "contents": []}') == (None, [("duplicate-key", None, True)])
+
+    def test_of_a_refused_line_nothing_is_left_out(self):
+        losses = convert({"messages": [said("user", "a") | {"name": "n"}, said("narrator", "b")], "seed": 1})[1]
+        assert losses == [("unknown-role", "messages[1].role", True)]
+
     @pytest.mark.parametrize(
         ("line", "code"),
         [
@@ -115,10 +241,10 @@ class TestLines:
             (b'"words"', "not-an-object"),
             (b"{}", "unknown-format"),
             (b'{"question": "a"}', "unknown-format"),
-            (b'{"contents": []}', "already-contents"),
             (b'{"contents": [], "completions": []}', "unsupported-format"),
-            (b'{"conversations": []}', "unsupported-format"),
-            (b'{"instruction": "a", "output": "b"}', "unsupported-format"),
+            (b'{"instruction": "a", "instances": []}', "unsupported-format"),
+            (b'{"text": "a"}', "unsupported-format"),
+            (b'{"conversations": []}', "first-turn"),
         ],
     )
     def test_whatever_the_bytes_there_is_one_reason(self, line, code):
@@ -155,6 +281,8 @@ class TestLines:
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": secret, "arguments": secret}}]}]},
             {"text_input": [secret], "output": {"a": secret}},
             {"question": secret},
+            {"question": [secret], "answer": secret, "context": secret},
+            {"conversations": [{"from": secret, "value": secret}, {"from": "function_call", "value": secret}]},
         ):
             losses = convert_line(json.dumps(line).encode(), None, keep_weights=False).losses
             assert losses
@@ -166,3 +294,8 @@ def test_every_code_is_documented_once():
     rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert sorted(row for row in rows if row in set(Code)) == sorted(Code)
     assert all(code.hint for code in Code)
+
+
+def test_every_format_that_is_read_is_documented():
+    text = (PROJECT / "include" / "datasets" / "CONVERTING.md").read_text(encoding="utf-8")
+    assert [known for known in Format if known.convertible and f"`{known}`" not in text] == []

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from gemini_tuning.dataset.convert.lines import convert_line
+from gemini_tuning.dataset.lines import judge
+from gemini_tuning.dataset.lines.rules import Rules
 
 WEATHER = {
     "type": "function",
@@ -78,7 +80,6 @@ class TestText:
     def test_every_fault_of_a_pair_is_named(self):
         assert convert({"prompt": ["ask"], "completion": " "})[1] == [
             ("wrong-type", "prompt", True),
-            ("blank-text", "completion", False),
             ("empty-message", "completion", True),
         ]
 
@@ -125,11 +126,13 @@ class TestText:
             ([ASK, REPLY, ASK], "last-turn", "messages"),
             ([{"role": "system", "content": "Be brief."}], "first-turn", "messages"),
             (["words"], "wrong-type", "messages[0]"),
-            ([ASK | {"role": "human"}, REPLY], "unknown-role", "messages[0].role"),
+            ([ASK | {"role": "narrator"}, REPLY], "unknown-role", "messages[0].role"),
             ([ASK | {"role": ["user"]}, REPLY], "unknown-role", "messages[0].role"),
             ([{"content": "words"}, REPLY], "unknown-role", "messages[0].role"),
             ([ASK, {"role": "assistant", "content": None}], "empty-message", "messages[1]"),
-            ([ASK, {"role": "assistant"}], "empty-message", "messages[1]"),
+            ([ASK, {"role": "assistant"}], "missing-field", "messages[1].content"),
+            ([{"role": "user", "text": "words"}, REPLY], "missing-field", "messages[0].content"),
+            ([{"role": "system"}, ASK, REPLY], "missing-field", "messages[0].content"),
             ([ASK | {"content": ""}, REPLY], "empty-message", "messages[0]"),
             ([ASK | {"content": []}, REPLY], "empty-message", "messages[0]"),
             ([ASK | {"content": 7}, REPLY], "wrong-type", "messages[0].content"),
@@ -141,7 +144,7 @@ class TestText:
         assert losses == [(code, path, True)]
 
     def test_every_reason_is_named_not_only_the_first(self):
-        losses = chat(ASK | {"role": "human"}, {"role": "assistant", "content": ""}, ASK | {"content": 7})[1]
+        losses = chat(ASK | {"role": "narrator"}, {"role": "assistant", "content": ""}, ASK | {"content": 7})[1]
         assert [code for code, _, _ in losses] == ["unknown-role", "empty-message", "wrong-type"]
 
 
@@ -198,6 +201,30 @@ class TestParts:
         ]
         assert losses == []
 
+    def test_a_part_s_value_as_llamafactory_calls_it(self):
+        url = "gs://b/a.png"
+        content = [{"type": "text", "value": "Read it."}, {"type": "image_url", "value": url}]
+        document, losses = chat({"role": "user", "content": content}, REPLY)
+        assert document["contents"][0]["parts"] == [
+            {"text": "Read it."},
+            {"fileData": {"mimeType": "image/png", "fileUri": url}},
+        ]
+        assert losses == []
+
+    @pytest.mark.parametrize(
+        ("part", "hint"),
+        [
+            ({"type": "text", "content": "words"}, "Did you mean 'content'? Rename it."),
+            ({"type": "text", "a": "words", "b": "words"}, "Add it."),
+            ({"type": "text"}, "Add it."),
+        ],
+    )
+    def test_a_part_without_its_text_is_told_which_field_may_hold_it(self, part, hint):
+        line = json.dumps({"messages": [ASK | {"content": [part]}, REPLY]}).encode()
+        [loss] = convert_line(line, None, keep_weights=False).losses
+        assert (loss.code, loss.path) == ("missing-field", "messages[0].content[0].text")
+        assert (loss.message, loss.hint) == ("the field is missing", hint)
+
     def test_an_image_s_detail_is_lost_unless_it_asks_for_nothing(self):
         def losses(detail):
             image = {"url": "gs://b/a.png", "detail": detail}
@@ -213,6 +240,8 @@ class TestParts:
             ("DATA:image/png;base64,AAAA", "inline-data"),
             ("/home/me/chart.png", "wrong-uri"),
             ("gs://bucket/my chart.png", "wrong-uri"),
+            ("gs://bucket.png", "wrong-uri"),
+            ("gs:///chart.png", "wrong-uri"),
             ("gs://bucket/chart.png\n", "wrong-uri"),
             ("https://harbour.example/chart", "media-type"),
             ("https://harbour.example/chart.gif", "media-type"),
@@ -274,8 +303,11 @@ class TestWeights:
         assert len(document["contents"]) == 4
         assert losses == [("training-weight", "messages[1].weight", False)]
 
-    def test_on_a_question_it_means_nothing(self):
-        assert chat(ASK | {"weight": 0}, REPLY)[1] == [("field-left-out", "messages[0].weight", False)]
+    @pytest.mark.parametrize("field", ["weight", "loss_weight"])
+    def test_no_question_is_learned_as_weight_0_asks_for(self, field):
+        assert chat(ASK | {field: 0.0}, REPLY | {field: 1.0})[1] == []
+        assert chat(ASK | {field: 1}, REPLY)[1] == [("field-left-out", f"messages[0].{field}", False)]
+        assert chat(ASK, REPLY | {field: 0.0})[1] == [("training-weight", f"messages[1].{field}", True)]
 
 
 class TestCalls:
@@ -334,7 +366,7 @@ class TestCalls:
             ("", {"output": ""}),
             ('{"cut": ', {"output": '{"cut": '}),
             ('{"a": 1, "a": 2}', {"output": '{"a": 1, "a": 2}'}),
-            ([{"type": "text", "text": "calm"}, {"type": "text", "text": "dry"}], {"output": "calm\ndry"}),
+            ([{"type": "text", "text": "calm"}, {"type": "text", "value": "dry"}], {"output": "calm\ndry"}),
             ({"wind": 9}, {"wind": 9}),
         ],
     )
@@ -351,6 +383,7 @@ class TestCalls:
             (7, "wrong-type", "messages[2].content"),
             ([{"type": "image_url", "image_url": "gs://b/a.png"}], "unsupported-part", "messages[2].content[0]"),
             ([{"type": "text"}], "unsupported-part", "messages[2].content[0]"),
+            ([{"type": "text", "value": 7}], "unsupported-part", "messages[2].content[0]"),
             (["calm"], "unsupported-part", "messages[2].content[0]"),
         ],
     )
@@ -420,10 +453,23 @@ class TestCalls:
     def test_a_response_at_the_end_has_no_answer(self):
         assert chat(ASK, calls(call()), response("calm"), tools=[WEATHER])[1] == [("last-turn", "messages", True)]
 
-    @pytest.mark.parametrize("tools", [None, [], [WEATHER]])
-    def test_only_declared_functions_are_called(self, tools):
-        losses = chat(ASK, calls(call("tide_table")), tools=tools)[1]
+    def test_only_declared_functions_are_called(self):
+        losses = chat(ASK, calls(call("tide_table")), tools=[WEATHER])[1]
         assert losses == [("undeclared-function", "messages[1].tool_calls[0].function.name", True)]
+
+    @pytest.mark.parametrize("tools", [None, [], "[]"])
+    def test_where_none_is_declared_the_check_warns(self, tools):
+        document, losses = chat(ASK, calls(call("tide_table")), tools=tools)
+        assert losses == []
+        assert [fault.code for fault in judge.faults(document, Rules())] == ["no-tools"]
+
+    def test_a_response_without_id_and_name_belongs_to_the_only_call(self):
+        nameless = {"role": "tool", "content": "calm"}
+        document, losses = chat(ASK, calls(call()), nameless, REPLY, tools=[WEATHER])
+        assert losses == []
+        assert document["contents"][2]["parts"][0]["functionResponse"]["response"] == {"output": "calm"}
+        several = calls(call(id_="a"), call(id_="b"))
+        assert ("unpaired-call", "messages[2]", True) in chat(ASK, several, nameless, REPLY, tools=[WEATHER])[1]
 
     @pytest.mark.parametrize(
         ("made", "code"),

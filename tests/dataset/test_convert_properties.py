@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gemini_tuning.dataset.check import check_dataset
 from gemini_tuning.dataset.convert.lines import convert_line
+from gemini_tuning.dataset.lines.formats import PAIRS
 from gemini_tuning.tuning.models import ModelTable
 
 BOUNDED = settings(
@@ -66,8 +67,9 @@ def conversations(draw):
 
 pairs = st.one_of(
     st.fixed_dictionaries({"input_text": words, "output_text": words}, optional={"context": words}),
-    st.fixed_dictionaries({"text_input": words, "output": words}),
-    st.fixed_dictionaries({"prompt": words, "completion": words}),
+    st.tuples(st.sampled_from(list(PAIRS.values())), st.tuples(words, words)).map(
+        lambda pair: dict(zip(*pair, strict=True))
+    ),
     st.tuples(words, words).map(
         lambda texts: {
             "messages": [{"role": role, "content": text} for role, text in zip(["user", "model"], texts, strict=True)]

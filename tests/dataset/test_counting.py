@@ -96,7 +96,7 @@ def test_nothing_is_asked_unasked(check, service):
 def test_a_small_file_is_counted_whole(check):
     report = check([line(50, 60), line(50, 71)])
     assert report.estimate.tokens_per_epoch == 131
-    assert str(report.estimate).startswith("131 tokens × 1 epochs")
+    assert str(report.estimate).startswith("131 tokens × 1 epoch")
     assert "counted by the service in every example" in report_text(report).replace("\n", " ")
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.dataset.lines.formats import Format, convert_command, recognise
+from gemini_tuning.dataset.lines.formats import Format, as_argument, convert_command, recognise
 
 
 def messages(*roles, **extra):
@@ -32,8 +32,22 @@ KNOWN = [
     ({"contents": [], "completions": []}, Format.PREFERENCE),
     ({"input": {"messages": []}, "preferred_output": [], "non_preferred_output": []}, Format.PREFERENCE),
     ({"prompt": "a", "chosen": "b", "rejected": "c"}, Format.PREFERENCE),
+    ({"chosen_messages": [], "rejected_messages": []}, Format.PREFERENCE),
+    ({"conversations": [], "chosen": {}, "rejected": {}}, Format.PREFERENCE),
+    ({"prompt": "a", "response": "b", "chosen": "b", "rejected": "c"}, Format.PREFERENCE),
     ({"conversations": [{"from": "human", "value": "a"}]}, Format.SHAREGPT),
+    ({"messages": [{"from": "human", "value": "a"}]}, Format.SHAREGPT),
+    (messages("user", "function_call", "observation", "assistant"), Format.SHAREGPT),
+    ({"messages": [{"role": ["human"], "from": {}}]}, Format.OPENAI),
     ({"instruction": "a", "input": "", "output": "b"}, Format.ALPACA),
+    ({"instruction": "a", "output": "b"}, Format.ALPACA),
+    ({"instruction": "a", "context": "", "response": "b"}, Format.INSTRUCTION_RESPONSE),
+    ({"question": "a", "answer": "b"}, Format.QUESTION_ANSWER),
+    ({"query": "a", "response": "b"}, Format.QUERY_RESPONSE),
+    ({"prompt": "a", "response": "b"}, Format.PROMPT_RESPONSE),
+    ({"input": "a", "output": "b"}, Format.INPUT_OUTPUT),
+    ({"instruction": "a", "instances": []}, Format.SELF_INSTRUCT),
+    ({"text": "a"}, Format.PLAIN_TEXT),
 ]
 
 
@@ -49,7 +63,10 @@ def test_a_known_format_is_named(document, known):
         {"contents": [], "messages": []},
         {"messages": "not a list"},
         {"prompt": "a"},
-        {"input": "a", "output": "b"},
+        {"question": "a"},
+        {"input": "a", "answer": "b"},
+        {"text": "a", "label": "b"},
+        {"content": []},
         {},
         [],
         "messages",
@@ -83,7 +100,7 @@ def test_any_json_value_is_answered_without_a_crash(document):
 def test_every_format_has_a_label_and_something_to_do(known):
     assert known.label
     remedy = known.remedy("train.jsonl")
-    assert remedy.startswith("Run: gemini-tuning convert train.jsonl") == known.convertible
+    assert remedy.endswith("Run: gemini-tuning convert train.jsonl --to train.gemini.jsonl") == known.convertible
     assert remedy
 
 
@@ -95,8 +112,31 @@ def test_every_format_has_a_label_and_something_to_do(known):
         ("gs://bucket/folder/train.jsonl", "train.gemini.jsonl"),
         ("my data/it's.json", "my data/it's.gemini.jsonl"),
         (".jsonl", "train.gemini.jsonl"),
-        ("-", "-.gemini.jsonl"),
+        ("./data/train.jsonl", "data/train.gemini.jsonl"),
     ],
 )
 def test_the_command_names_both_files_as_a_shell_reads_them(reference, output):
     assert shlex.split(convert_command(reference)) == ["gemini-tuning", "convert", reference, "--to", output]
+
+
+@pytest.mark.parametrize("file", ["-", "-dash.jsonl", "--force", "./-dash.jsonl"])
+def test_no_name_is_taken_for_an_option(file):
+    name, output = shlex.split(convert_command(file))[2::2]
+    assert name == f"./{file.removeprefix('./')}"
+    assert output == f"{name.removesuffix('.jsonl')}.gemini.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("file", "argument"),
+    [
+        ("train.jsonl", "train.jsonl"),
+        ("my data.jsonl", "'my data.jsonl'"),
+        ("new\nline.jsonl", r"$'new\012line.jsonl'"),
+        ("it's \x1b[1m \\ é\u202e", r"$'it\'s \033[1m \\ é\342\200\256'"),
+        ("bad\udcffname", r"$'bad\377name'"),
+        ("-\t", r"$'./-\011'"),
+    ],
+)
+def test_a_name_is_written_as_one_printable_word(file, argument):
+    assert as_argument(file) == argument
+    assert argument.isprintable()

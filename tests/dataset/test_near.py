@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.dataset.comparing import near as near_module
+from gemini_tuning.dataset.comparing import numbers
 from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute
 
 bounded = settings(derandomize=True, max_examples=60, database=None, deadline=None)
@@ -88,10 +89,128 @@ def test_prompts_of_one_template_are_not_alike():
     assert [(pair.line, pair.training_line) for pair in pairs] == [(2, 6)]
 
 
+def told(train, validation=(), **options):
+    """Return code, line and message of what is found."""
+    _, found = compare(train, validation, **options)
+    texts = {"train.jsonl": train, "validation.jsonl": validation}
+    findings = found.findings(lambda file, line: texts[file][line - 1])
+    return [(finding.code, finding.line, finding.message) for finding in findings], found
+
+
+def orders(count, start=1_000):
+    text = "Please tell me what your shop does when an article such as order {} arrives broken at my home in Kiel"
+    return [text.format(number) for number in range(start, start + count)]
+
+
+def test_many_prompts_that_are_the_same_but_for_numbers_are_told_together():
+    others = [prose(seed) for seed in range(288)]
+    findings, found = told([*others, *orders(21)])
+    assert findings == [
+        ("near-duplicate", 290, "21 prompts are the same but for numbers: lines 289, 290, 291 and 18 more")
+    ]
+    assert [len(lines) for lines in found.templated] == [0, 0]
+    few, _ = told([*others, *orders(20)])
+    assert [line for _, line, _ in few] == list(range(290, 309))  # of no more, each is told of
+    assert all("three-word phrases in common" in message for _, _, message in few)
+
+
+def test_so_are_those_that_come_after_the_template_was_learned():
+    findings, found = told([prose(seed) for seed in range(3_000)] + orders(400))
+    assert [(code, line) for code, line, _ in findings] == [("near-duplicate", 3_002)]
+    assert (found.unverified, found.sampled) == (0, None)
+
+
+def test_validation_that_is_training_but_for_numbers_is_told_together():
+    train = [*(prose(seed) for seed in range(50)), *orders(40)]
+    validation = [prose("v"), train[60], *orders(10, start=5_000)]
+    findings, _ = told(train, validation)
+    assert findings == [
+        ("near-duplicate", 52, "40 prompts are the same but for numbers: lines 51, 52, 53 and 37 more"),
+        (
+            "near-duplicate-leak",
+            3,
+            "the prompt is that of training line 51 but for numbers; so are 10 here: lines 3, 4, 5 and 7 more",
+        ),
+    ]
+    findings, _ = told([prose(0), orders(1)[0]], orders(25, start=5_000))
+    assert [(code, line) for code, line, _ in findings] == [("near-duplicate-leak", 1)]
+    findings, _ = told(train, orders(1, start=5_000))
+    assert findings[1][2] == "the prompt is that of training line 51 but for numbers"
+    assert told([prose(0)], orders(25))[0] == []
+
+
+def test_the_first_of_them_is_still_compared_with_other_prompts():
+    train = [*(prose(seed) for seed in range(3_000)), *orders(30), orders(1)[0].replace("Kiel", "Bonn")]
+    findings, _ = told(train, [orders(1)[0].replace("Kiel", "Ulm")])
+    assert [(code, line) for code, line, _ in findings] == [
+        ("near-duplicate", 3_002),
+        ("near-duplicate-leak", 1),
+        ("near-duplicate", 3_031),
+    ]
+    assert all("training line 3001" in message for _, _, message in findings[1:])
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        [*orders(1) * 30, *orders(9, start=2_000)],
+        [f"{number} {number + 1}, {number + 2}." for number in range(100)],
+        [f"Patient of {number} years, glucose {number + 70}, weight {number + 1}: ill?" for number in range(100)],
+    ],
+    ids=["copies are no variants", "nothing but numbers", "numbers are what it is about"],
+)
+def test_what_is_not_told_as_the_same_but_for_numbers(train):
+    findings, _ = told([*train, *(prose(seed) for seed in range(50))])
+    assert not [message for _, _, message in findings if "numbers" in message]
+
+
+def test_larger_groups_come_first():
+    train = [
+        f"{text} {number}"
+        for number in range(60)
+        for text in ("Where is order", "When comes order")[: 1 + (number < 40)]
+    ]
+    findings, _ = told(train)
+    assert [message.split()[0] for _, _, message in findings] == ["60", "40"]
+
+
+words_and_numbers = st.lists(st.sampled_from(["a b c", "b c", "c", "a1", "7", "1,5", "8"]), max_size=4).map(" ".join)
+
+
+@bounded
+@given(st.lists(words_and_numbers, max_size=14), st.lists(words_and_numbers, max_size=8))
+def test_groups_are_those_of_the_plainest_way_there_is(train, validation):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "MANY", 2)
+        findings, _ = told(train, validation)
+    words = {prompt: prompt.replace(",", " ").split() for prompt in [*train, *validation]}
+    frames = {prompt: tuple(filter(str.isalpha, said)) for prompt, said in words.items()}
+    expected = set()
+    for frame in set(frames.values()) - {()}:
+        prompts = [
+            prompt for prompt, said in words.items() if frames[prompt] == frame and len(frame) >= 0.7 * len(said)
+        ]
+        trained = [train.index(prompt) + 1 for prompt in prompts if prompt in train]
+        leaked = [validation.index(prompt) + 1 for prompt in prompts if prompt not in train]
+        if len(prompts) > 2 and trained:
+            expected |= {("near-duplicate", trained[1])} if len(trained) > 1 else set()
+            expected |= {("near-duplicate-leak", leaked[0])} if leaked else set()
+    assert {(code, line) for code, line, message in findings if "numbers" in message} == expected
+
+
+def test_prompts_that_only_a_template_makes_long_are_counted_by_line():
+    template = prose("instructions", 40)
+    names = [f"{template} {prose(seed, 2)}" for seed in range(60)]
+    findings, found = told([*(prose(seed) for seed in range(200)), *names], [names[0] + " again"])
+    assert findings == []
+    assert [lines.tolist() for lines in found.templated] == [list(range(201, 261)), [1]]
+
+
 def test_prompts_of_few_words_are_counted_as_not_compared():
     pairs, found = compare(["What is the capital of France", prose(1)], ["What is the capital of Spain", ""])
     assert pairs == []
     assert found.too_short == 3
+    assert [len(lines) for lines in found.templated] == [0, 0]
     assert found.sampled is None
 
 

@@ -181,3 +181,12 @@ def test_hostile_names_and_keys_are_text_and_nothing_else(text):
 @given(st.text(min_size=1, max_size=24))
 def test_any_text_is(text):
     assert_harmless(text)
+
+
+def test_what_cannot_be_tuned_on_has_no_price():
+    found = report(finding())
+    for examples, shown in ((0, "unknown"), (5, "$0.02")):
+        files = (found.train.model_copy(update={"examples": examples}),)
+        texts = Page(report_html(found.model_copy(update={"files": files}))).texts
+        assert texts[texts.index("estimated cost") + 1] == shown
+        assert ("Cost" in texts) == bool(examples)

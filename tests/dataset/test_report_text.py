@@ -57,6 +57,21 @@ def test_an_estimate_of_a_rejected_dataset_says_what_it_leaves_out():
     assert "Estimated" not in report_text(report(estimate=False))
 
 
+def test_one_is_not_many_and_nothing_costs_nothing():
+    found = report(finding())
+    for examples in (0, 1):
+        files = (found.train.model_copy(update={"examples": examples}),)
+        estimate = found.estimate.model_copy(update={"epochs": 1})
+        shown = report_text(found.model_copy(update={"files": files, "estimate": estimate}))
+        if examples:
+            assert "(1 example);" in shown
+            assert "× 1 epoch (" in shown
+            assert "Counted is only the 1 training example without errors." in shown
+        else:
+            assert "(0 examples);" in shown
+            assert "Estimated" not in shown
+
+
 def test_everything_but_faults_and_verdict_fits_80_columns():
     for line in report_text(report(finding(), uncounted=10**9)).splitlines()[1:]:
         assert len(line) <= 80 or line.startswith("train.jsonl:3")

@@ -20,7 +20,7 @@ from gemini_tuning.dataset.reading.files import FileScan, read
 from gemini_tuning.dataset.reading.progress import Progress, Report
 from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
 from gemini_tuning.dataset.reading.scanning import bounded_line
-from gemini_tuning.dataset.reading.source import open_source
+from gemini_tuning.dataset.reading.source import open_source, reading
 from gemini_tuning.dataset.reports.quarantine import RejectedLine
 from gemini_tuning.dataset.reports.rejections import Rejections
 from gemini_tuning.dataset.reports.report import (
@@ -87,14 +87,15 @@ def check_dataset(
     findings = Findings(chosen, rejections.add if rejections else None)
     scans = []
     for reference in (train, validation) if validation else (train,):
-        with open_source(reference, root=root, storage=storage) as source:
+        with reading(reference), open_source(reference, root=root, storage=storage) as source:
             scans.append(read(source, line_rules, findings, processes=processes, progress=progress))
     info = models.find(base_model)
 
     @contextmanager
     def reopened(scan: FileScan) -> Iterator[BinaryIO]:
         with open_source(scan.reference, root=root, storage=storage) as source:
-            if source.generation != scan.file.generation or source.size != scan.file.bytes:
+            identity = (scan.file.bytes, scan.modified, scan.file.generation)
+            if (source.size, source.modified, source.generation) != identity:
                 raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.")
             packed = source.stream.peek(2).startswith(sniffing.GZIP)
             yield cast("BinaryIO", GzipFile(fileobj=source.stream) if packed else source.stream)
@@ -104,7 +105,7 @@ def check_dataset(
         with reopened(scan) as stream:
             yield _lines(stream, scan, progress)
 
-    notes = analyse(scans, checks.second_reading, scanner, smoke_prompts, findings, lines)
+    notes = analyse(_different(scans, findings), checks.second_reading, scanner, smoke_prompts, findings, lines)
     if count is None:
         tokens = estimated_tokens(scans[0])
     else:
@@ -118,6 +119,15 @@ def check_dataset(
     if rejected is not None and rejections is not None:
         rejected(_rejected(scans, rejections, reopened))
     return _report(scans, findings, estimated, notes)
+
+
+def _different(scans: Sequence[FileScan], findings: Findings) -> Sequence[FileScan]:
+    """Return what there is to compare: a copy of the training file is told once, and not on every line."""
+    if len(scans) < 2 or scans[0].file.sha256 != scans[1].file.sha256 or not scans[1].file.examples:
+        return scans
+    message, hint = "the file is the training file, byte for byte", "Validate on examples that are not trained on."
+    findings.add(Finding(code="validation-leak", file=scans[1].reference, message=message, hint=hint))
+    return scans[:1]
 
 
 def _lines(stream: BinaryIO, scan: FileScan, progress: Report | None) -> Iterator[bytes]:

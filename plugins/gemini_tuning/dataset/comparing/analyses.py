@@ -7,20 +7,23 @@ examples, costs more, and is left out where it would take long or nobody asked f
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from tempfile import TemporaryFile
-from typing import Any
+from typing import NamedTuple
 
 from gemini_tuning.dataset.codes import Fault
 from gemini_tuning.dataset.comparing.drift import Profile, differences
 from gemini_tuning.dataset.comparing.duplicates import Lines, compare, picked
 from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, usable
-from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, Example, coarse_key, digest, example, repeats_a_phrase
+from gemini_tuning.dataset.lines.accept import accept_conversation
+from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, repeats_a_phrase
 from gemini_tuning.dataset.lines.parsing import parse_fast
+from gemini_tuning.dataset.lines.shapes import UNREADABLE, decode_pair
+from gemini_tuning.dataset.lines.visible import nothing_to_see
 from gemini_tuning.dataset.options import PrivateData
 from gemini_tuning.dataset.private.scanner import Kind, Pattern, Scanner
 from gemini_tuning.dataset.reading.files import FileScan
-from gemini_tuning.dataset.reports.report import Finding, Findings
+from gemini_tuning.dataset.reports.report import Finding, Findings, plural
 from gemini_tuning.errors import UnusableInputError
 
 ON_SECOND_READING = (
@@ -28,6 +31,7 @@ ON_SECOND_READING = (
     "near-duplicate",
     "near-duplicate-leak",
     "degenerate-answer",
+    "invisible-text",
     "length-drift",
     "label-drift",
     "unseen-label",
@@ -61,20 +65,8 @@ def analyse(
     if not wanted and scanner is None:
         compare(scans, digest, smoke_prompts, findings, lines)
         return notes
-    profiles: list[Profile] = []
-    for scan in scans:
-        profile, keys = Profile(), array("Q")
-        for line, document, found in _examples(scan, map(scan.line_of, range(len(scan.prompts))), lines):
-            keys.append(coarse_key(found.prompt))
-            profile.add(len(found.prompt), found.answer, len(found.roles))
-            if near is not None:
-                (near.add_validation if profiles else near.add_training)(line, found.prompt)
-            if scanner is not None:
-                _add(findings, scan, line, scanner.faults(document))
-            if repeats_a_phrase(found.answer):
-                _add(findings, scan, line, [_degenerate(len(found.roles) - 1)])
-        scan.prompts = keys
-        profiles.append(profile)
+    compared = (None, None) if near is None else (near.add_training, near.add_validation)
+    profiles = [_again(*one, scanner, findings, lines) for one in zip(scans, compared, strict=False)]
     compare(scans, coarse_key, smoke_prompts, findings, lines)
     if len(scans) > 1:
         _add(findings, scans[1], None, differences(*profiles))
@@ -107,20 +99,73 @@ def _left_out(wanted: bool, no_near: bool, second_reading: bool | None) -> list[
     return []
 
 
+def _again(
+    scan: FileScan,
+    compared: Callable[[int, str], None] | None,
+    scanner: Scanner | None,
+    findings: Findings,
+    lines: Lines,
+) -> Profile:
+    """Read a file's examples again; return its profile, and leave coarse keys of the prompts in the scan.
+
+    :param compared: takes line and text of each prompt.
+    """
+    profile, keys = Profile(), array("Q")
+    for line, raw, (prompt, answer, turns) in _exchanges(scan, map(scan.line_of, range(len(scan.prompts))), lines):
+        keys.append(coarse_key(prompt))
+        profile.add(len(prompt), answer, turns)
+        if compared is not None:
+            compared(line, prompt)
+        if scanner is not None:
+            _add(findings, scan, line, scanner.faults(parse_fast(raw.removesuffix(b"\n"))[0]))
+        if repeats_a_phrase(answer):
+            _add(findings, scan, line, [_degenerate(turns - 1)])
+        for text, turn in ((prompt, 0), (answer, turns - 1)):
+            if nothing_to_see(text):
+                _add(findings, scan, line, [_invisible(turn)])
+    scan.prompts = keys
+    return profile
+
+
 def _degenerate(turn: int) -> Fault:
     hint = "The model learns to do the same: correct the answer, or leave the example out."
     return Fault("degenerate-answer", "the answer repeats one phrase over and over", hint, f"contents[{turn}]")
 
 
-def _examples(scan: FileScan, wanted: Iterable[int], lines: Lines) -> Iterator[tuple[int, dict[str, Any], Example]]:
-    """Yield line number, document and example of the wanted lines; their numbers ascend."""
+def _invisible(turn: int) -> Fault:
+    message = "the text is of characters that can't be seen, such as zero-width spaces"
+    return Fault("invisible-text", message, "Write it, or leave the example out.", f"contents[{turn}]")
+
+
+class _Exchange(NamedTuple):
+    """What is looked at of one example."""
+
+    prompt: str
+    answer: str
+    turns: int
+
+
+def _exchanges(scan: FileScan, wanted: Iterable[int], lines: Lines) -> Iterator[tuple[int, bytes, _Exchange]]:
+    """Yield line number, JSON and content of the wanted lines; their numbers ascend.
+
+    :raises UnusableInputError: for a line that is no example any more.
+    """
     with lines(scan) as stream:
         for number, line in picked(stream, wanted):
             try:
-                document = parse_fast(line.removesuffix(b"\n"))[0]
-                yield number, document, example(document, {})
-            except NOT_AN_EXAMPLE:
-                raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.") from None
+                user, model = decode_pair(line).contents
+            except UNREADABLE:
+                yield number, line, _long_exchange(line, scan)
+            else:
+                yield number, line, _Exchange(user.parts[0].text, model.parts[0].text, 2)
+
+
+def _long_exchange(line: bytes, scan: FileScan) -> _Exchange:
+    try:
+        found = accept_conversation(line) or example(parse_fast(line.removesuffix(b"\n"))[0], {})
+    except NOT_AN_EXAMPLE:
+        raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.") from None
+    return _Exchange(found.prompt, found.answer, len(found.roles))
 
 
 def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings, lines: Lines) -> list[str]:
@@ -128,7 +173,7 @@ def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings
     with TemporaryFile() as spool:  # they may be many and long
         places: dict[tuple[str, int], tuple[int, int]] = {}
         for scan, wanted in zip(scans, near.wanted(), strict=False):
-            for line, _, found in _examples(scan, sorted(wanted), lines):
+            for line, _, found in _exchanges(scan, sorted(wanted), lines):
                 prompt = found.prompt.encode()
                 places[scan.reference, line] = (spool.tell(), len(prompt))
                 spool.write(prompt)
@@ -143,6 +188,14 @@ def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings
     notes = []
     if near.sampled:
         notes.append("Near-duplicates were looked for in a sample: {:,} of {:,} prompts.".format(*near.sampled))
+    if shared := sum(map(len, near.templated)):
+        where = next(
+            f"{scan.reference}:{found[0]}" for scan, found in zip(scans, near.templated, strict=False) if len(found)
+        )
+        notes.append(
+            f"{plural(shared, 'prompt')} share a template with many others, and have too few words of their own to be "
+            f"compared with them (the first: {where})."
+        )
     if near.unverified:
         notes.append(f"{near.unverified:,} more pairs of prompts look alike; they were not compared word by word.")
     return notes

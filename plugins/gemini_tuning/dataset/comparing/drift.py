@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 
 from gemini_tuning.dataset.codes import Fault
@@ -188,6 +189,7 @@ def _quoted(label: str | None) -> str:
     return repr(label if len(label) <= SHOWN else label[: SHOWN - 1] + "…")
 
 
+@lru_cache(maxsize=1 << 12)
 def _rounded(length: int) -> int:
     shift = max(length.bit_length() - _EXACT_BITS, 0)
     return length >> shift << shift

@@ -3,17 +3,20 @@
 A validation prompt that training nearly contains makes the validation loss look better than it is. Prompts are
 compared by the share of runs of three words that two of them have in common (Jaccard). MinHash sketches propose
 pairs, and each proposed pair is read again and counted exactly, so that nothing false is reported; a pair at the
-threshold is missed three times in a hundred, one well above it hardly ever.
+threshold is missed three times in a hundred, one well above it hardly ever. Prompts that are many and the same but for
+numbers are told together, and of them only the first is compared with others.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from gemini_tuning.dataset.comparing.numbers import Group, Said, groups
 from gemini_tuning.dataset.comparing.shingles import AT_ONCE, FEWEST, LONGEST, Shingler, slices
 from gemini_tuning.dataset.lines.examples import normalised
 from gemini_tuning.dataset.reports.report import Finding
@@ -41,6 +44,7 @@ _BANDS = (
     *((1, 4, 6), (2, 5, 7), (8, 9, 12), (10, 13, 15), (0, 11, 14), (1, 3, 7)),
 )
 _PLACE_BITS = 24
+_NAMED = 3  # lines of a group
 
 # The process that compared prompts first: its threads don't survive a fork, and a child would wait for them forever.
 _first_used_in: int | None = None
@@ -104,6 +108,18 @@ class NearDuplicates:
         return sum(file.too_short for file in self._files)
 
     @property
+    def templated(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """The lines, of training and of validation, of prompts that have words enough, but share them with many."""
+        import numpy as np
+
+        told = self._groups
+        files = self._files
+        return (
+            np.setdiff1d(files[0].templated, _joined(group.all_training for group in told)),
+            np.setdiff1d(files[1].templated, _joined(group.all_validation for group in told)),
+        )
+
+    @property
     def unverified(self) -> int:
         """How many pairs were proposed, but not read again for want of time."""
         return max(len(self._proposed) - VERIFIED, 0)
@@ -118,7 +134,9 @@ class NearDuplicates:
         }
 
     def findings(self, text_of: Callable[[str, int], str]) -> Iterator[Finding]:
-        """Yield a finding for each pair; see ``pairs``."""
+        """Yield a finding for each group of prompts that are the same but for numbers, then for each pair."""
+        for group in self._groups:
+            yield from self._group_findings(group)
         for pair in self.pairs(text_of):
             yield self._finding(pair)
 
@@ -140,7 +158,18 @@ class NearDuplicates:
                 yield Pair(line, training_line, share, leak)
 
     @cached_property
+    def _groups(self) -> list[Group]:
+        """The groups; from here on only the first prompt of each is compared."""
+        train, other = self._files
+        found = groups(train.said, other.said)
+        if found:
+            train.leave_out(_joined(group.all_training[1:] for group in found))
+            other.leave_out(_joined(group.all_validation for group in found))
+        return found
+
+    @cached_property
     def _proposed(self) -> list[tuple[int, int]]:
+        _ = self._groups
         return _candidates(*self._files, self._threshold)
 
     def _share(self, prompt: str, other: str) -> float:
@@ -161,12 +190,44 @@ class NearDuplicates:
             hint="Keep it in one of the two files." if pair.leak else "Keep one, unless the variation is meant.",
         )
 
+    def _group_findings(self, group: Group) -> Iterator[Finding]:
+        first = int(group.training[0])
+        if len(group.training) > 1:
+            yield Finding(
+                code="near-duplicate",
+                file=self._name(False),
+                line=int(group.training[1]),
+                message=f"{len(group.training):,} prompts are the same but for numbers: {_listed(group.training)}",
+                hint="Keep a few, unless the numbers are what is asked about.",
+            )
+        if len(group.validation):
+            several = f"; so are {len(group.validation):,} here: {_listed(group.validation)}"
+            yield Finding(
+                code="near-duplicate-leak",
+                file=self._name(True),
+                line=int(group.validation[0]),
+                message=f"the prompt is that of training line {first} but for numbers"
+                + (several if len(group.validation) > 1 else ""),
+                hint="Keep such prompts in one of the two files, unless the numbers are what is asked about.",
+            )
+
     def _name(self, validation: bool) -> str:
         return (self._names[1] or "validation") if validation else self._names[0]
 
 
+def _joined(lines: Iterable[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    import numpy as np
+
+    return np.concatenate([np.zeros(0, np.uint32), *lines])
+
+
+def _listed(lines: NDArray[np.uint32]) -> str:
+    shown = f"lines {', '.join(str(line) for line in lines[:_NAMED])}"
+    return shown if len(lines) <= _NAMED else f"{shown} and {len(lines) - _NAMED:,} more"
+
+
 class _Sketches:
-    """What is kept of one file's prompts: 16 slots of 16 bits and the line number each."""
+    """What is kept of one file's prompts: 16 slots of 16 bits and the line number each, and digests of their words."""
 
     def __init__(self, shingler: Shingler, kept: int) -> None:
         self._shingler = shingler
@@ -174,19 +235,20 @@ class _Sketches:
         self._waiting: list[str] = []
         self._waiting_lines: list[int] = []
         self._characters = 0
+        self._most_characters = LEARNING_CHARACTERS
         self._every = 1
         self._rows = 0
         self._compared = 0
+        self._left_out = 0
+        self._said = Said()
         self.too_short = 0
+        self.templated = array("I")
 
     def add(self, line: int, prompt: str) -> None:
         self._waiting.append(prompt[:LONGEST])
         self._waiting_lines.append(line)
         self._characters += len(prompt)
-        learned = self._shingler.learned
-        if self._characters >= (AT_ONCE if learned else LEARNING_CHARACTERS) or (
-            not learned and len(self._waiting) >= LEARNING_PROMPTS
-        ):
+        if self._characters >= self._most_characters or len(self._waiting) >= LEARNING_PROMPTS:
             self._sketch()
 
     @property
@@ -197,7 +259,20 @@ class _Sketches:
     @property
     def looked_at(self) -> tuple[int, int]:
         """How many of the prompts long enough to be compared are kept."""
-        return self.rows, self._compared
+        return self.rows + self._left_out, self._compared
+
+    @property
+    def said(self) -> Said:
+        self._sketch()
+        return self._said
+
+    def leave_out(self, lines: NDArray[np.uint32]) -> None:
+        """Forget the sketches of these lines."""
+        import numpy as np
+
+        before = self.rows
+        self._stay(~np.isin(self.lines, lines))
+        self._left_out += before - self._rows
 
     @property
     def slots(self) -> Slots:
@@ -224,6 +299,7 @@ class _Sketches:
             self._keep(prompts, self._waiting_lines[start : start + len(prompts)])
             start += len(prompts)
         self._waiting, self._waiting_lines, self._characters = [], [], 0
+        self._most_characters = AT_ONCE
 
     def _keep(self, prompts: Sequence[str], line_numbers: Sequence[int]) -> None:
         global _first_used_in
@@ -231,16 +307,19 @@ class _Sketches:
         from rensa import RMinHash  # type: ignore[import-untyped]
 
         _first_used_in = os.getpid()
-        hashes, offsets = self._shingler.batch(prompts)
+        batch = self._shingler.batch(prompts)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            hashes, offsets.astype(np.uint64), num_perm=_PERMUTATIONS, seed=_SEED
+            batch.hashes, batch.offsets.astype(np.uint64), num_perm=_PERMUTATIONS, seed=_SEED
         )
         flat = np.fromiter(chain.from_iterable(matrix.to_rows()), np.uint32, len(prompts) * _PERMUTATIONS)
-        long_enough = np.diff(offsets) >= FEWEST
+        long_enough = np.diff(batch.offsets) >= FEWEST
         slots = flat.astype(np.uint16).reshape(-1, _PERMUTATIONS)[long_enough]
+        lines = np.array(line_numbers, np.uint32)
+        self._said.add(lines, batch)
         self._compared += len(slots)
         self.too_short += len(prompts) - len(slots)
-        self._append(slots, np.array(line_numbers, np.uint32)[long_enough])
+        self.templated.frombytes(lines[~long_enough & (batch.counts >= FEWEST)].tobytes())
+        self._append(slots, lines[long_enough])
 
     def _append(self, slots: Slots, lines: NDArray[np.uint32]) -> None:
         """Keep rows; when they become too many, keep those of every second sketch.
@@ -254,14 +333,16 @@ class _Sketches:
             if self._rows + len(slots) <= self._kept:
                 break
             self._every *= 2
-            stay = stored_slots[: self._rows, 0] % self._every == 0
-            rows = int(stay.sum())
-            stored_slots[:rows] = stored_slots[: self._rows][stay]
-            stored_lines[:rows] = stored_lines[: self._rows][stay]
-            self._rows = rows
+            self._stay(stored_slots[: self._rows, 0] % self._every == 0)
         stored_slots[self._rows : self._rows + len(slots)] = slots
         stored_lines[self._rows : self._rows + len(slots)] = lines
         self._rows += len(slots)
+
+    def _stay(self, chosen: NDArray[np.bool_]) -> None:
+        rows = int(chosen.sum())
+        for stored in self._store:
+            stored[:rows] = stored[: self._rows][chosen]
+        self._rows = rows
 
 
 def _candidates(train: _Sketches, other: _Sketches, threshold: float) -> list[tuple[int, int]]:

@@ -41,6 +41,8 @@ def convert_file(
 ) -> ConversionReport:
     """Write every line that can be carried over as a ``contents`` line, and report the rest.
 
+    Lines that are in ``contents`` already are written as they are.
+
     :param reference: local path or ``gs://`` URI of JSON Lines, gzip or plain.
     :param target: local path of the file to write; where no line can be written, there is none.
     :param wanted: the format of all lines; None = look at each.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes, at
+from gemini_tuning.dataset.lines.parsing import parse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 _FUNCTION_FIELDS = frozenset({"name", "description", "parameters"})
@@ -31,11 +32,11 @@ def declarations(document: dict[str, Any], notes: Notes) -> list[dict[str, Any]]
     """Return the declarations of a line's ``tools`` and, from before there were tools, ``functions``."""
     found = []
     for key in ("tools", "functions"):
-        definitions = document.get(key)
+        definitions = _plain(document.get(key))
         if definitions in EMPTY:
             continue
         if not isinstance(definitions, list):
-            notes.refuse(Code.WRONG_TYPE, key, "must be a list")
+            notes.refuse(Code.WRONG_TYPE, key, "must be a list, or the JSON of one in a string")
             continue
         for index, definition in enumerate(definitions):
             path = f"{key}[{index}]"
@@ -46,6 +47,12 @@ def declarations(document: dict[str, Any], notes: Notes) -> list[dict[str, Any]]
     if len(set(names)) != len(names):
         notes.refuse(Code.FUNCTION_NAME, "tools", "two functions have the same name", "Give each its own name.")
     return found
+
+
+def _plain(definitions: Any) -> Any:
+    """Return definitions as they are, also where a table has kept them as JSON inside a string."""
+    document, fault = parse(definitions.encode()) if isinstance(definitions, str) else (definitions, None)
+    return definitions if fault else document
 
 
 def is_name(name: object) -> bool:

@@ -7,16 +7,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from gemini_tuning.dataset.convert.losses import Code, Loss, Notes
-from gemini_tuning.dataset.convert.older_google import convert_developer_api, convert_gemini_1_0, convert_palm
-from gemini_tuning.dataset.convert.openai import convert_chat, convert_completion
-from gemini_tuning.dataset.lines.formats import Format, recognise
+from gemini_tuning.dataset.convert.older_google import convert_gemini_1_0, convert_palm
+from gemini_tuning.dataset.convert.openai import convert_chat
+from gemini_tuning.dataset.convert.pairs import convert_pair
+from gemini_tuning.dataset.convert.sharegpt import convert_sharegpt
+from gemini_tuning.dataset.lines.formats import PAIRS, Format, recognise
 from gemini_tuning.dataset.lines.parsing import DEEPEST, parse
 
 _KEYS_NAMED = 6
 
 
 class Converted(NamedTuple):
-    """What became of a line; ``data`` is None where it was refused, and ends with a line feed otherwise."""
+    """What became of a line; ``data`` is None where it was refused, and ends with a line feed otherwise.
+
+    ``format`` is None where none is known, and of a line that is in ``contents`` already: that is handed on as it is.
+    """
 
     data: bytes | None
     format: Format | None
@@ -40,6 +45,8 @@ def convert_line(line: bytes, wanted: Format | None, *, keep_weights: bool) -> C
     if notes.refused:
         return Converted(None, None, notes.losses)
     known = wanted or recognise(document)
+    if known is None and "contents" in document:
+        return Converted(line + b"\n", None, [])
     converted = _convert(document, known, notes, keep_weights=keep_weights)
     return Converted(None if converted is None else _written(converted, notes), known, notes.losses)
 
@@ -64,19 +71,17 @@ def _convert(
     match known:
         case Format.OPENAI:
             return convert_chat(document, notes, keep_weights=keep_weights)
-        case Format.OPENAI_COMPLETION:
-            return convert_completion(document, notes)
+        case Format.SHAREGPT:
+            return convert_sharegpt(document, notes, keep_weights=keep_weights)
         case Format.GEMINI_1_0:
             return convert_gemini_1_0(document, notes)
         case Format.PALM:
             return convert_palm(document, notes)
-        case Format.DEVELOPER_API:
-            return convert_developer_api(document, notes)
-        case None if "contents" in document:
-            notes.refuse(Code.ALREADY_CONTENTS, "contents", "this line is in Gemini's own format already")
+        case Format() if known in PAIRS:
+            return convert_pair(document, PAIRS[known], notes)
         case None:
             keys = ", ".join(repr(key[:80]) for key in list(document)[:_KEYS_NAMED]) or "none"
             notes.refuse(Code.UNKNOWN_FORMAT, None, f"no known format has these keys: {keys}")
         case other:
-            notes.refuse(Code.UNSUPPORTED_FORMAT, None, f"{other.label} are not converted", other.remedy(""))
+            notes.refuse(Code.UNSUPPORTED_FORMAT, None, f"convert does not read {other.label}", other.remedy(""))
     return None

@@ -18,7 +18,6 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,79}")
 class Code(StrEnum):
     """Stable, and documented with their meaning in ``include/datasets/CONVERTING.md``."""
 
-    ALREADY_CONTENTS = "already-contents"
     BAD_ARGUMENTS = "bad-arguments"
     BLANK_TEXT = "blank-text"
     EMPTY_MESSAGE = "empty-message"
@@ -34,6 +33,7 @@ class Code(StrEnum):
     MEDIA_TYPE = "media-type"
     MISSING_FIELD = "missing-field"
     NOT_AN_OBJECT = "not-an-object"
+    PART_OF_PROMPT = "part-of-prompt"
     REFUSAL_AS_TEXT = "refusal-as-text"
     SCHEMA_KEYWORD = "schema-keyword"
     TRAINING_WEIGHT = "training-weight"
@@ -70,25 +70,40 @@ class Notes:
     """The losses of one line, in the order they were met."""
 
     def __init__(self) -> None:
-        self.losses: list[Loss] = []
+        self._met: list[Loss] = []
         self.refusals = 0
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What the report tells: of a refused line the refusals only, for nothing is left out of what isn't written."""
+        return [loss for loss in self._met if loss.refused] if self.refused else self._met
 
     def lost(self, code: Code, path: str | None, message: str) -> None:
         """Note something that is left out of a line that is written all the same."""
-        self.losses.append(Loss(code.value, path, message, code.hint, refused=False))
+        self._met.append(Loss(code.value, path, message, code.hint, refused=False))
 
     def refuse(self, code: str, path: str | None, message: str, hint: str | None = None) -> None:
         """Note a reason for which the line is not written.
 
         :param hint: what to do; None = the code's own.
         """
-        self.losses.append(Loss(str(code), path, message, hint or Code(code).hint, refused=True))
+        self._met.append(Loss(str(code), path, message, hint or Code(code).hint, refused=True))
         self.refusals += 1
 
     @property
     def refused(self) -> bool:
         """Whether the line is not to be written."""
         return self.refusals > 0
+
+    def missing(self, mapping: dict[str, Any], field: str, known: frozenset[str], path: str) -> None:
+        """Refuse a line for a field that isn't there, and name the one that may stand for it.
+
+        :param known: the fields the mapping may have besides.
+        :param path: where the mapping stands.
+        """
+        texts = [key for key, value in mapping.items() if key not in known and isinstance(value, str)]
+        hint = f"Did you mean {texts[0][:_LONGEST_KEY]!r}? Rename it." if len(texts) == 1 else None
+        self.refuse(Code.MISSING_FIELD, at(path, field), "the field is missing", hint)
 
     def left_out(self, mapping: dict[str, Any], known: frozenset[str], path: str) -> None:
         """Note every field that has no place in ``contents``; empty ones hold nothing that could be lost."""
@@ -107,7 +122,6 @@ def at(path: str, key: str) -> str:
 
 
 _HINTS = {
-    Code.ALREADY_CONTENTS: "It needs no conversion: check it with 'gemini-tuning validate'.",
     Code.BAD_ARGUMENTS: "Write the arguments as one JSON object, encoded once.",
     Code.BLANK_TEXT: "Nothing, unless the white space was meant.",
     Code.EMPTY_MESSAGE: "Write its text, or remove the message.",
@@ -123,15 +137,18 @@ _HINTS = {
     Code.MEDIA_TYPE: "Name the file with an extension of a type Gemini reads: png, jpg, jpeg, webp, heic or heif.",
     Code.MISSING_FIELD: "Add it.",
     Code.NOT_AN_OBJECT: "Write one JSON object per line, not one list for the whole file.",
+    Code.PART_OF_PROMPT: "Join it into the question, and leave it empty.",
     Code.REFUSAL_AS_TEXT: "Nothing, if the model shall learn to decline in these words.",
     Code.SCHEMA_KEYWORD: "Say it in the description, if the model has to know.",
     Code.TRAINING_WEIGHT: (
         "Gemini learns every model turn alike: remove the turn, or convert with --weights keep to have it learned."
     ),
     Code.UNDECLARED_FUNCTION: "Declare the function in the line's tools.",
-    Code.UNKNOWN_FORMAT: "Known are OpenAI, gemini-1.0, PaLM and Gemini Developer API lines.",
+    Code.UNKNOWN_FORMAT: "Write question and answer as prompt and completion, or a conversation as messages.",
     Code.UNKNOWN_ROLE: "Correct the role.",
-    Code.UNPAIRED_CALL: "Let every call be followed by exactly one response before anybody else speaks.",
+    Code.UNPAIRED_CALL: (
+        "Let every call be followed by exactly one response before anybody else speaks; a call inside a text is none."
+    ),
     Code.UNSUPPORTED_FORMAT: "Bring it into one of the formats that are converted.",
     Code.UNSUPPORTED_PART: "Say it in text, or leave it out.",
     Code.UNSUPPORTED_TOOL: "Only functions can be declared: remove the tool.",

@@ -1,12 +1,13 @@
-"""Google's older formats into ``contents``: gemini-1.0, PaLM, and the Gemini Developer API."""
+"""Google's older formats into ``contents``: gemini-1.0 and PaLM."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gemini_tuning.dataset.convert.conversation import Conversation, require_some
+from gemini_tuning.dataset.convert.conversation import Conversation
 from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes
 from gemini_tuning.dataset.convert.openai_content import text_parts
+from gemini_tuning.dataset.convert.pairs import add_pair, say
 from gemini_tuning.dataset.lines.conversation import word
 
 _ROLES = {"user": "user", "model": "model"}
@@ -34,25 +35,7 @@ def convert_palm(document: dict[str, Any], notes: Notes) -> dict[str, Any] | Non
     if chat:
         _add_messages(conversation, document, "author", _AUTHORS, notes)
         return conversation.document("messages")
-    return _pair(conversation, document, pair, notes)
-
-
-def convert_developer_api(document: dict[str, Any], notes: Notes) -> dict[str, Any] | None:
-    """Return a Developer API line as ``contents``, or None when it is refused."""
-    pair = ("text_input", "output")
-    notes.left_out(document, frozenset(pair), "")
-    return _pair(Conversation(notes), document, pair, notes)
-
-
-def _pair(
-    conversation: Conversation, document: dict[str, Any], keys: tuple[str, str], notes: Notes
-) -> dict[str, Any] | None:
-    for role, key in zip(("user", "model"), keys, strict=True):
-        if key in document:
-            _say(conversation, role, document[key], key, notes)
-        else:
-            notes.refuse(Code.MISSING_FIELD, key, "this field is missing")
-    return conversation.document(keys[1])
+    return add_pair(conversation, document, pair, notes)
 
 
 def _add_messages(
@@ -69,17 +52,13 @@ def _add_messages(
             continue
         notes.left_out(message, frozenset({speaker, "content"}), path)
         name = message.get(speaker)
-        if name == "system":
-            conversation.instruct(text_parts(message.get("content"), f"{path}.content", notes), path)
-        elif isinstance(name, str) and name in speakers:
-            _say(conversation, speakers[name], message.get("content"), f"{path}.content", notes)
-        else:
+        if not isinstance(name, str) or name not in {"system", *speakers}:
             known = ", ".join(["system", *speakers])
-            notes.refuse(Code.UNKNOWN_ROLE, f"{path}.{speaker}", f"{word(name)} is unknown", f"Write one of {known}.")
-
-
-def _say(conversation: Conversation, role: str, text: Any, path: str, notes: Notes) -> None:
-    before = notes.refusals
-    parts = text_parts(text, path, notes)
-    require_some(parts, path, before, notes)
-    conversation.say(role, parts)
+            message_ = f"{word(name)} is unknown" if speaker in message else f"the {speaker} is missing"
+            notes.refuse(Code.UNKNOWN_ROLE, f"{path}.{speaker}", message_, f"Write one of {known}.")
+        elif "content" not in message:
+            notes.missing(message, "content", frozenset({speaker}), path)
+        elif name == "system":
+            conversation.instruct(text_parts(message["content"], f"{path}.content", notes), path)
+        else:
+            say(conversation, speakers[name], message["content"], f"{path}.content", notes)

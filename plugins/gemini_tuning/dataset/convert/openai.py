@@ -1,4 +1,4 @@
-"""OpenAI lines, chat and completion, into ``contents``."""
+"""OpenAI chat lines into ``contents``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gemini_tuning.dataset.convert.conversation import Conversation, require_some
 from gemini_tuning.dataset.convert.functions import declarations
-from gemini_tuning.dataset.convert.losses import Code, Notes
+from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes
 from gemini_tuning.dataset.convert.openai_calls import Calls
 from gemini_tuning.dataset.convert.openai_content import (
     OF_ANSWERS,
@@ -20,8 +20,10 @@ from gemini_tuning.dataset.lines.conversation import word
 
 _LINE_FIELDS = frozenset({"messages", "tools", "functions", "system"})
 _FIELDS = frozenset({"role", "content"})
-_ANSWER_FIELDS = _FIELDS | {"weight", "tool_calls", "function_call", "refusal"}
+_WEIGHTS = ("weight", "loss_weight")  # the second is LLaMA-Factory's
+_ANSWER_FIELDS = _FIELDS | {*_WEIGHTS, "tool_calls", "function_call", "refusal"}
 _RESPONSE_FIELDS = _FIELDS | {"tool_call_id", "name"}
+_CALLING = ("tool_calls", "function_call", "refusal")
 
 
 def convert_chat(document: dict[str, Any], notes: Notes, *, keep_weights: bool) -> dict[str, Any] | None:
@@ -38,32 +40,24 @@ def convert_chat(document: dict[str, Any], notes: Notes, *, keep_weights: bool) 
         hint = "Write it as the first message, with the role system."
         notes.refuse(Code.LATE_SYSTEM_MESSAGE, "system", "a system prompt outside of the messages", hint)
     functions = declarations(document, notes)
-    chat = _Chat({function.get("name", "") for function in functions}, notes, keep_weights=keep_weights)
+    chat = Chat(functions, notes, keep_weights=keep_weights)
     for index, message in enumerate(messages):
         chat.add(message, f"messages[{index}]")
-    return chat.end().document("messages", functions)
+    return chat.document("messages")
 
 
-def convert_completion(document: dict[str, Any], notes: Notes) -> dict[str, Any] | None:
-    """Return a ``prompt`` with its ``completion`` as ``contents``, or None when it is refused."""
-    notes.left_out(document, frozenset({"prompt", "completion"}), "")
-    chat = _Chat(set(), notes, keep_weights=False)
-    for role, key in (("user", "prompt"), ("assistant", "completion")):
-        if isinstance(document.get(key), str):
-            chat.add({"role": role, "content": document[key]}, key, content_path=key)
-        else:
-            notes.refuse(Code.WRONG_TYPE if key in document else Code.MISSING_FIELD, key, "must be a string")
-    return chat.end().document("completion")
+class Chat:
+    """Reads messages in order.
 
+    :param functions: the declarations of what may be called.
+    """
 
-class _Chat:
-    """Reads messages in order."""
-
-    def __init__(self, declared: set[str], notes: Notes, *, keep_weights: bool) -> None:
+    def __init__(self, functions: list[dict[str, Any]], notes: Notes, *, keep_weights: bool) -> None:
         self._notes = notes
         self._keep_weights = keep_weights
         self._conversation = Conversation(notes)
-        self._calls = Calls(declared, notes)
+        self._functions = functions
+        self._calls = Calls({function.get("name", "") for function in functions}, notes)
 
     def add(self, message: Any, path: str, content_path: str | None = None) -> None:
         """Read one message.
@@ -76,32 +70,46 @@ class _Chat:
         role = message.get("role")
         read = _ROLES.get(role) if isinstance(role, str) else None
         if read is None:
-            known = ", ".join(_ROLES)
             message_ = f"{word(role)} is not a role" if "role" in message else "the role is missing"
-            self._notes.refuse(Code.UNKNOWN_ROLE, f"{path}.role", message_, f"Write one of {known}.")
+            self._notes.refuse(Code.UNKNOWN_ROLE, f"{path}.role", message_, f"Write one of {', '.join(_ROLES)}.")
         else:
             read(self, message, path, content_path or f"{path}.content")
 
-    def end(self) -> Conversation:
-        """Return the conversation, once all messages have been added."""
+    def call(self, message: dict[str, Any], functions: list[Any], path: str, content_path: str) -> None:
+        """Read an answer that is nothing but calls.
+
+        :param message: its other fields.
+        :param functions: names and arguments; no response can name an id.
+        """
+        self._next(message, path, _FIELDS | set(_WEIGHTS))
+        self._weigh(message, path)
+        for function in functions:
+            self._conversation.say("model", self._calls.call(function, None, content_path))
+
+    def document(self, path: str) -> dict[str, Any] | None:
+        """Return the line, once all messages have been added, or None when it is refused."""
         self._conversation.say("user", self._calls.close(at_end=True))
-        return self._conversation
+        return self._conversation.document(path, self._functions)
 
     def _system(self, message: dict[str, Any], path: str, content_path: str) -> None:
         self._next(message, path, _FIELDS)
+        self._require_content(message, path)
         self._conversation.instruct(parts_of(message.get("content"), content_path, TEXT_ONLY, self._notes), path)
 
     def _user(self, message: dict[str, Any], path: str, content_path: str) -> None:
         self._next(message, path, _FIELDS)
         before = self._notes.refusals
+        self._require_content(message, path)
         parts = parts_of(message.get("content"), content_path, OF_USERS, self._notes)
         require_some(parts, path, before, self._notes)
         self._conversation.say("user", parts)
 
     def _assistant(self, message: dict[str, Any], path: str, content_path: str) -> None:
         self._next(message, path, _ANSWER_FIELDS)
-        self._weigh(message.get("weight"), f"{path}.weight")
+        self._weigh(message, path)
         before = self._notes.refusals
+        if all(message.get(field) in EMPTY for field in _CALLING):
+            self._require_content(message, path)
         parts = parts_of(message.get("content"), content_path, OF_ANSWERS, self._notes)
         if message.get("refusal") is not None:
             parts += refusal_parts(message["refusal"], f"{path}.refusal", self._notes)
@@ -109,29 +117,40 @@ class _Chat:
         require_some(parts, path, before, self._notes)
         self._conversation.say("model", parts)
 
-    def _response(self, message: dict[str, Any], path: str, _: str) -> None:
-        self._notes.left_out(message, _RESPONSE_FIELDS, path)
-        self._calls.answer(message, path)
+    def _response(self, message: dict[str, Any], path: str, content_path: str) -> None:
+        self._notes.left_out(message, _RESPONSE_FIELDS | _not_learned(message), path)
+        self._calls.answer(message, path, content_path)
+
+    def _require_content(self, message: dict[str, Any], path: str) -> None:
+        if "content" not in message:
+            self._notes.missing(message, "content", _FIELDS | {"name"}, path)
 
     def _next(self, message: dict[str, Any], path: str, known: frozenset[str]) -> None:
         """Close what the messages before left open, for this one is no response to it."""
         self._conversation.say("user", self._calls.close())
-        self._notes.left_out(message, known, path)
+        self._notes.left_out(message, known | _not_learned(message), path)
 
-    def _weigh(self, weight: Any, path: str) -> None:
-        if weight is None or weight == 1:
-            return
-        if self._keep_weights:
-            self._notes.lost(Code.TRAINING_WEIGHT, path, "this turn will be learned like every other")
-        else:
-            self._notes.refuse(Code.TRAINING_WEIGHT, path, "this turn is not to be learned, or not fully")
+    def _weigh(self, message: dict[str, Any], path: str) -> None:
+        for field in _WEIGHTS:
+            if message.get(field) is None or message[field] == 1:
+                continue
+            here = f"{path}.{field}"
+            if self._keep_weights:
+                self._notes.lost(Code.TRAINING_WEIGHT, here, "this turn will be learned like every other")
+            else:
+                self._notes.refuse(Code.TRAINING_WEIGHT, here, "this turn is not to be learned, or not fully")
 
 
-_ROLES: dict[str, Callable[[_Chat, dict[str, Any], str, str], None]] = {
-    "system": _Chat._system,
-    "developer": _Chat._system,
-    "user": _Chat._user,
-    "assistant": _Chat._assistant,
-    "tool": _Chat._response,
-    "function": _Chat._response,
+def _not_learned(message: dict[str, Any]) -> set[str]:
+    """Return the fields that say a message is not to be learned: of what isn't an answer, Gemini learns nothing."""
+    return {weight for weight in _WEIGHTS if weight in message and message[weight] == 0}
+
+
+_ROLES: dict[str, Callable[[Chat, dict[str, Any], str, str], None]] = {
+    "system": Chat._system,
+    "developer": Chat._system,
+    "user": Chat._user,
+    "assistant": Chat._assistant,
+    "tool": Chat._response,
+    "function": Chat._response,
 }

@@ -11,10 +11,12 @@ from typing import Any
 from gemini_tuning.dataset.convert.conversation import Part
 from gemini_tuning.dataset.convert.functions import is_name
 from gemini_tuning.dataset.convert.losses import EMPTY, Code, Notes
+from gemini_tuning.dataset.convert.openai_content import value_field
 from gemini_tuning.dataset.lines.parsing import parse
 
 _CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
+_RESPONSE_FIELDS = frozenset({"role", "tool_call_id", "name"})
 
 
 @dataclass
@@ -50,25 +52,37 @@ class Calls:
                 self._notes.refuse(Code.UNSUPPORTED_TOOL, here, "not the call of a function")
                 continue
             self._notes.left_out(call, _CALL_FIELDS, here)
-            parts += self._call(call.get("function"), call.get("id"), f"{here}.function")
+            parts += self.call(call.get("function"), call.get("id"), f"{here}.function")
         if message.get("function_call") not in EMPTY:
-            parts += self._call(message["function_call"], None, f"{path}.function_call")
+            parts += self.call(message["function_call"], None, f"{path}.function_call")
         return parts
 
-    def answer(self, message: dict[str, Any], path: str) -> None:
-        """Keep a ``tool`` or ``function`` message as the response to the call it names."""
+    def answer(self, message: dict[str, Any], path: str, content_path: str) -> None:
+        """Keep a ``tool`` or ``function`` message as the response to the call it names.
+
+        One that names neither id nor function can only respond to the one call that waits for it.
+        """
         call_id, name = message.get("tool_call_id"), message.get("name")
         waiting = [call for call in self._open if call.response is None]
         if call_id is not None:
             found = next((call for call in waiting if call.id == call_id), None)
+        elif name in EMPTY:
+            found = waiting[0] if len(waiting) == 1 else None
         else:
             found = next((call for call in waiting if call.name == name), None)
         if found is None:
-            self._notes.refuse(Code.UNPAIRED_CALL, path, "a response to no call of the answer before it")
+            several = call_id is None and name in EMPTY and waiting
+            message_ = (
+                "a response to one of several calls" if several else "a response to no call of the answer before it"
+            )
+            self._notes.refuse(Code.UNPAIRED_CALL, path, message_)
         elif name not in (None, "", found.name):
             self._notes.refuse(Code.UNPAIRED_CALL, f"{path}.name", "another name than that of the call it responds to")
+        elif "content" not in message:
+            self._notes.missing(message, "content", _RESPONSE_FIELDS, path)
+            found.response = {}
         else:
-            found.response = self._response(message.get("content"), f"{path}.content")
+            found.response = self._response(message["content"], content_path)
 
     def close(self, *, at_end: bool = False) -> list[Part]:
         """Return the responses, since somebody else speaks now; calls may stay open only where the line ends."""
@@ -80,7 +94,12 @@ class Calls:
                 self._notes.refuse(Code.UNPAIRED_CALL, call.path, "a call without a response")
         return [{"functionResponse": {"name": call.name, "response": call.response}} for call in calls]
 
-    def _call(self, function: Any, call_id: Any, path: str) -> list[Part]:
+    def call(self, function: Any, call_id: Any, path: str) -> list[Part]:
+        """Return the part of one call, which is open from now on.
+
+        :param function: its name and arguments.
+        :param call_id: what a response may name it by; None = nothing.
+        """
         if not isinstance(function, dict):
             self._notes.refuse(Code.WRONG_TYPE, path, "must be an object")
             return []
@@ -88,9 +107,9 @@ class Calls:
         name = function.get("name")
         if not is_name(name):
             self._notes.refuse(Code.FUNCTION_NAME, f"{path}.name", "not a function name Gemini takes")
-        elif name not in self._declared:
+        elif self._declared and name not in self._declared:  # where none is declared, the check warns
             self._notes.refuse(
-                Code.UNDECLARED_FUNCTION, f"{path}.name", "calls a function that the line never declares"
+                Code.UNDECLARED_FUNCTION, f"{path}.name", "calls a function that is not among those the line declares"
             )
         arguments = self._arguments(function.get("arguments"), f"{path}.arguments")
         self._open.append(Call(call_id, str(name), path))
@@ -130,9 +149,10 @@ class Calls:
         texts = []
         for index, item in enumerate(content):
             here = f"{path}[{index}]"
-            if not isinstance(item, dict) or item.get("type") != "text" or not isinstance(item.get("text"), str):
+            field = value_field(item, "text") if isinstance(item, dict) and item.get("type") == "text" else ""
+            if not field or not isinstance(item.get(field), str):
                 self._notes.refuse(Code.UNSUPPORTED_PART, here, "a response to a function holds text only")
                 continue
-            self._notes.left_out(item, frozenset({"type", "text"}), here)
-            texts.append(item["text"])
+            self._notes.left_out(item, frozenset({"type", field}), here)
+            texts.append(item[field])
         return "\n".join(texts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ _MIME_TYPES = {
 TEXT_ONLY = frozenset({"text"})
 OF_USERS = frozenset({"text", "image_url"})
 OF_ANSWERS = frozenset({"text", "refusal"})
+_TYPE = frozenset({"type"})
+_URI = re.compile(r"gs://[^/\s]+/\S+|https?://[^/\s]\S*")  # as in the line schema
 
 
 def parts_of(content: Any, path: str, kinds: frozenset[str], notes: Notes) -> list[Part]:
@@ -58,12 +62,17 @@ def _parts_of_item(item: Any, path: str, kinds: frozenset[str], notes: Notes) ->
     if not isinstance(kind, str) or kind not in kinds:
         notes.refuse(Code.UNSUPPORTED_PART, path, f"a part of type {word(kind)} can't stand here in contents")
         return []
-    notes.left_out(item, frozenset({"type", kind}), path)
-    if kind == "image_url":
-        return _image_parts(item.get(kind), f"{path}.{kind}", notes)
-    if kind == "refusal":
-        return refusal_parts(item.get(kind), f"{path}.{kind}", notes)
-    return text_parts(item.get(kind), f"{path}.{kind}", notes)
+    field = value_field(item, kind)
+    if field not in item:
+        notes.missing(item, kind, _TYPE, path)
+        return []
+    notes.left_out(item, _TYPE | {field}, path)
+    return _READERS[kind](item[field], f"{path}.{field}", notes)
+
+
+def value_field(item: dict[str, Any], kind: str) -> str:
+    """Return the field that holds what a part is: the name of its type, or ``value``, as LLaMA-Factory calls it."""
+    return "value" if kind not in item and "value" in item else kind
 
 
 def refusal_parts(refusal: Any, path: str, notes: Notes) -> list[Part]:
@@ -85,7 +94,7 @@ def _image_parts(image: Any, path: str, notes: Notes) -> list[Part]:
     if image[:5].lower() == "data:":
         notes.refuse(Code.INLINE_DATA, path, "the image stands in the line itself, and tuning reads files only")
         return []
-    if not image.startswith(("gs://", "http://", "https://")) or any(map(str.isspace, image)):
+    if not _URI.fullmatch(image):
         notes.refuse(Code.WRONG_URI, path, "not a gs:// or http(s):// URI")
         return []
     mime_type = _mime_type(image)
@@ -101,3 +110,10 @@ def _mime_type(uri: str) -> str | None:
     except ValueError:  # a host in brackets that is no address
         return None
     return _MIME_TYPES.get(PurePosixPath(path).suffix.lower())
+
+
+_READERS: dict[str, Callable[[Any, str, Notes], list[Part]]] = {
+    "text": text_parts,
+    "image_url": _image_parts,
+    "refusal": refusal_parts,
+}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
 from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
-from gemini_tuning.dataset.reading.sniffing import GZIP
+from gemini_tuning.dataset.reading.scanning import bounded_line
+from gemini_tuning.dataset.reading.sniffing import GZIP, SAMPLE, sniff
 from gemini_tuning.dataset.reading.source import LARGEST_LINE
 from gemini_tuning.errors import UnusableInputError
 
@@ -31,22 +32,19 @@ def lines(reference: str, stream: BinaryIO) -> Iterator[Line]:
     begin a file with is left out; of a line that is too long, everything behind ``LARGEST_LINE`` is.
 
     :param reference: the file's name in errors.
-    :raises UnusableInputError: when the file is UTF-16, or its compression is damaged.
+    :raises UnusableInputError: when the file is no JSON Lines, or its compression is damaged.
     """
-    plain = _buffered(stream)
-    if plain.peek(2)[:2] == GZIP:
-        plain = _buffered(gzip.GzipFile(fileobj=plain))
     try:
-        if plain.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
-            raise UnusableInputError(f"{reference}: is UTF-16; save it as UTF-8.")
+        plain = _buffered(stream)
+        if plain.peek(len(GZIP)).startswith(GZIP):
+            plain = _buffered(gzip.GzipFile(fileobj=plain))
+        if (fault := sniff(plain.peek(SAMPLE))) is not None:
+            raise UnusableInputError(f"{reference}: {fault.message}. {fault.hint}")
         number = 0
-        while line := plain.readline(LARGEST_LINE):
+        while line := bounded_line(plain)[0]:
             number += 1
-            rest = line
-            while len(rest) == LARGEST_LINE and not rest.endswith(b"\n"):
-                rest = plain.readline(LARGEST_LINE)
             data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-            yield Line(number, data.removesuffix(b"\n"), too_long=rest is not line)
+            yield Line(number, data.removesuffix(b"\n"), too_long=len(line) > LARGEST_LINE)
     except UNPACKING_ERRORS as error:
         raise UnusableInputError(f"{reference}: damaged gzip file ({error}); nothing was written.") from None
 

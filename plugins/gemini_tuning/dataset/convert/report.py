@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gemini_tuning.dataset.codes import LISTED_PER_CODE
 from gemini_tuning.dataset.convert.losses import Loss
 from gemini_tuning.dataset.lines.formats import Format
+from gemini_tuning.dataset.reports.report import plural
 from gemini_tuning.values import Value
 
 
@@ -29,10 +30,14 @@ class LineLoss(Value):
 
 
 class LineCounts(Value):
-    """Lines read; of these, how many were written, refused, and blank; of the written ones, how many lost something."""
+    """Lines read; of these, how many were written, refused, and blank; of the written ones, how many lost something.
+
+    ``unchanged`` are those written that were in ``contents`` already.
+    """
 
     read: int
     written: int
+    unchanged: int
     refused: int
     blank: int
     written_with_losses: int
@@ -57,15 +62,24 @@ class ConversionReport(Value):
     def headline(self) -> str:
         """Return one sentence: what was read, what was written."""
         lines = self.lines
-        names = [f"{count:,} {Format(name).label}" for name, count in self.formats.items()]
-        source = f"{self.input} ({lines.read:,} lines{': ' if names else ''}{', '.join(names)})"
+        kinds = [f"{Format(name).label}: {count:,}" for name, count in self.formats.items()]
+        if lines.unchanged:
+            kinds.append(f"contents already: {lines.unchanged:,}")
+        source = f"{self.input} ({'; '.join([plural(lines.read, 'line'), *kinds])})"
         if self.output is None:
             return f"Nothing of {source} could be converted; no file was written"
+        examples = plural(lines.written, "example")
+        if self.complete and lines.unchanged == lines.written:
+            return f"Nothing of {source} needs to be converted: {self.output} is a copy"
         if self.complete:
-            return f"Converted {source}: {self.output} holds all {lines.written:,} examples, and nothing was lost"
+            return f"Converted {source}: {self.output} holds {examples}, and nothing was lost"
+        if not lines.refused:
+            return (
+                f"Converted {source}: {self.output} holds {examples}, {lines.written_with_losses:,} with something lost"
+            )
         return (
-            f"Converted {source} only in part: {self.output} holds {lines.written:,} examples "
-            f"({lines.written_with_losses:,} with something lost); lines refused: {lines.refused:,}"
+            f"Converted {source} only in part: {self.output} holds {examples} "
+            f"({lines.written_with_losses:,} with something lost), and lacks {plural(lines.refused, 'line')}"
         )
 
 
@@ -92,6 +106,8 @@ class Losses:
         self._lines["written" if written else "refused"] += 1
         if format_ is not None:
             self._formats[format_.value] += 1
+        elif written:
+            self._lines["unchanged"] += 1
         if losses and written:
             self._lines["written_with_losses"] += 1
         for loss in losses:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from gemini_tuning.dataset.codes import Fault
+from gemini_tuning.dataset.lines import declarations
 from gemini_tuning.dataset.lines.rules import MODALITY_NAMES, Rules
 
+_NEARLY = 0.9  # image/jpg is image/jpeg, image/tiff is no other type
 Turn = dict[str, Any]
 Named = tuple[int, str]  # the index of a part, and the function it names
 _TEXT_ONLY = {"text"}
@@ -32,6 +35,8 @@ def faults(document: dict[str, Any], rules: Rules) -> Iterator[Fault]:
     if any(part.keys() != _TEXT_ONLY for turn in turns for part in turn["parts"]):
         yield from _functions(turns, document.get("tools"))
         yield from _files(turns, rules)
+    if tools := document.get("tools"):
+        yield from declarations.faults(tools)
 
 
 def role_of(turn: Turn) -> str:
@@ -100,7 +105,9 @@ def _functions(turns: list[Turn], tools: Any) -> Iterator[Fault]:
         yield from _misplaced(where, role_of(turn), calls[index], responses[index])
         for number, name in calls[index]:
             if declared and name not in declared:
-                yield _undeclared(f"{where}.parts[{number}].functionCall.name", name, declared)
+                part = turn["parts"][number]
+                field = "functionCall" if "functionCall" in part else _SNAKE["functionCall"]
+                yield _undeclared(f"{where}.parts[{number}].{field}.name", name, declared)
         yield from _unpaired(index, calls, responses)
 
 
@@ -129,7 +136,12 @@ def _undeclared(path: str, name: str, declared: set[str]) -> Fault:
 
     guess = did_you_mean(name, sorted(declared)).removeprefix("; ")
     hint = guess[:1].upper() + guess[1:] or "Declare it in tools, or correct its name."
-    return Fault("undeclared-function", f"function {word(name)} is called, but not declared in tools", hint, path)
+    return Fault("undeclared-function", f"{_function(name)} is called, but not declared in tools", hint, path)
+
+
+def _function(name: str) -> str:
+    quoted = word(name)
+    return f"function {quoted}" if quoted == repr(name) else "a function"
 
 
 def _unpaired(index: int, calls: list[list[Named]], responses: list[list[Named]]) -> Iterator[Fault]:
@@ -141,26 +153,30 @@ def _unpaired(index: int, calls: list[list[Named]], responses: list[list[Named]]
             if answered[name] < 0:
                 hint = "Answer it in the next turn with a functionResponse of the same name."
                 path = f"contents[{index}].parts[{number}]"
-                yield Fault("unanswered-call", f"function {word(name)} is called, and no response follows", hint, path)
+                yield Fault("unanswered-call", f"{_function(name)} is called, and no response follows", hint, path)
     called = Counter(name for _, name in calls[index - 1]) if index else Counter[str]()
     for number, name in responses[index]:
         called[name] -= 1
         if called[name] < 0:
-            message = f"a response of function {word(name)}, which the turn before doesn't call"
+            message = f"a response of {_function(name)}, which the turn before doesn't call"
             hint = "Add the call before it, under the same name."
             yield Fault("response-without-call", message, hint, f"contents[{index}].parts[{number}]")
 
 
 def _files(turns: list[Turn], rules: Rules) -> Iterator[Fault]:
+    by_model = {f"contents[{index}]" for index, turn in enumerate(turns) if role_of(turn) == "model"}
     counts: Counter[str] = Counter()
     for path, file in files_of(turns):
+        if path.partition(".")[0] in by_model:
+            hint = "The model answers in text and calls: put the file into a user turn, or leave it out."
+            yield Fault("misplaced-file", "a file in a model turn", hint, path)
         kind = _mime_type(file)
         if not kind:
             yield Fault("missing-mime-type", "a file without its MIME type", "Add mimeType, such as image/png.", path)
             continue
         modality = rules.media_types.get(kind)
         if rules.media_types and modality is None:
-            hint = f"Taken are {', '.join(sorted(rules.media_types))}."
+            hint = _taken(kind, sorted(rules.media_types))
             shown = kind if re.fullmatch(r"[a-z]{1,20}/[a-z0-9.+-]{1,40}", kind) else "this"
             yield Fault("unsupported-media", f"{shown} is not a type the service takes", hint, path)
         elif modality is not None and rules.modalities is not None and modality not in rules.modalities:
@@ -171,3 +187,11 @@ def _files(turns: list[Turn], rules: Rules) -> Iterator[Fault]:
         if counts[modality] > most:
             message = f"{counts[modality]} {MODALITY_NAMES[modality]}, the service takes {most} in an example"
             yield Fault("too-many-files", message, "The service drops such examples: split it.")
+
+
+def _taken(kind: str, known: list[str]) -> str:
+    """Say which types of file are taken: the one that was meant, those of the same family, or all."""
+    if meant := difflib.get_close_matches(kind, known, n=1, cutoff=_NEARLY):
+        return f"Did you mean {meant[0]!r}?"
+    family = [one for one in known if one.split("/")[0] == kind.split("/")[0]]
+    return f"Taken are {', '.join(family or known)}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,9 +18,16 @@ class Format(StrEnum):
     GEMINI_1_0 = "gemini-1.0"
     PALM = "palm"
     DEVELOPER_API = "developer-api"
-    PREFERENCE = "preference"
     SHAREGPT = "sharegpt"
     ALPACA = "alpaca"
+    INSTRUCTION_RESPONSE = "instruction-response"
+    QUESTION_ANSWER = "question-answer"
+    QUERY_RESPONSE = "query-response"
+    PROMPT_RESPONSE = "prompt-response"
+    INPUT_OUTPUT = "input-output"
+    PREFERENCE = "preference"
+    SELF_INSTRUCT = "self-instruct"
+    PLAIN_TEXT = "plain-text"
 
     @property
     def label(self) -> str:
@@ -31,11 +40,24 @@ class Format(StrEnum):
         return self not in _REMEDIES
 
     def remedy(self, reference: str) -> str:
-        """Return what to do with a file in this format, as one sentence.
+        """Return what to do with a file in this format, as one sentence or two.
 
         :param reference: the file as the user named it, a local path or ``gs://`` URI.
         """
-        return _REMEDIES.get(self) or f"Run: {convert_command(reference)}"
+        return _REMEDIES.get(self) or f"{_BEFORE.get(self, '')}Run: {convert_command(reference)}"
+
+
+# A text that is asked and one that answers it, under names that leave no doubt which is which.
+PAIRS = {
+    Format.OPENAI_COMPLETION: ("prompt", "completion"),
+    Format.DEVELOPER_API: ("text_input", "output"),
+    Format.ALPACA: ("instruction", "output"),
+    Format.INSTRUCTION_RESPONSE: ("instruction", "response"),
+    Format.QUESTION_ANSWER: ("question", "answer"),
+    Format.QUERY_RESPONSE: ("query", "response"),
+    Format.PROMPT_RESPONSE: ("prompt", "response"),
+    Format.INPUT_OUTPUT: ("input", "output"),
+}
 
 
 def convert_command(reference: str) -> str:
@@ -44,7 +66,24 @@ def convert_command(reference: str) -> str:
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
     target = path.with_name(f"{stem or 'train'}.gemini.jsonl") if path.name else PurePosixPath("train.gemini.jsonl")
     output = target.name if reference.startswith("gs://") else str(target)
-    return shlex.join(["gemini-tuning", "convert", reference, "--to", output])
+    return f"gemini-tuning convert {as_argument(reference)} --to {as_argument(output)}"
+
+
+def as_argument(file: str) -> str:
+    r"""Return a file's name as a shell passes it on unchanged, and a command doesn't take it for an option.
+
+    What can't be printed is written as an escape inside ``$'…'``, for a report shows it as one in any case.
+    """
+    name = f"./{file}" if file.startswith("-") else file
+    if name.isprintable():
+        return shlex.quote(name)
+    return "$'" + "".join(map(_escaped, name)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "\\'" else character
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
 
 
 def recognise(document: object) -> Format | None:
@@ -59,7 +98,10 @@ def recognise(document: object) -> Format | None:
     messages = document.get("messages")
     if isinstance(messages, list):
         return _of_messages(document, messages)
-    return next((known for keys, known in _BY_KEYS if keys <= document.keys()), None)
+    keys: AbstractSet[str] = document.keys()
+    return next((known for some, known in _BY_KEYS if keys >= some), None) or (
+        Format.PLAIN_TEXT if keys == {"text"} else None
+    )
 
 
 def _of_messages(document: dict[Any, Any], messages: list[Any]) -> Format:
@@ -68,47 +110,67 @@ def _of_messages(document: dict[Any, Any], messages: list[Any]) -> Format:
     if any("author" in turn and "role" not in turn for turn in turns):
         return Format.PALM
     roles = [turn.get("role") for turn in turns]
+    if any(speaker in _SHAREGPT for speaker in (*roles, *(turn.get("from") for turn in turns))):
+        return Format.SHAREGPT
     if "model" in roles and not ("assistant" in roles or "tools" in document):
         return Format.GEMINI_1_0
     return Format.OPENAI
 
 
-# In this order: `prompt` stands in preference lines and in completion lines, `output` in several.
-_BY_KEYS = (
+_SHAREGPT = ("human", "gpt", "function_call", "observation")  # speakers that no other format has
+
+# In this order: `prompt` stands in preference lines and in pairs, `output` in several.
+_BY_KEYS: tuple[tuple[set[str], Format], ...] = (
     ({"input", "preferred_output"}, Format.PREFERENCE),
     ({"input", "non_preferred_output"}, Format.PREFERENCE),
     ({"chosen", "rejected"}, Format.PREFERENCE),
-    ({"prompt", "completion"}, Format.OPENAI_COMPLETION),
+    ({"chosen_messages"}, Format.PREFERENCE),
+    ({"rejected_messages"}, Format.PREFERENCE),
     ({"input_text"}, Format.PALM),
     ({"output_text"}, Format.PALM),
     ({"text_input"}, Format.DEVELOPER_API),
     ({"conversations"}, Format.SHAREGPT),
-    ({"instruction", "output"}, Format.ALPACA),
+    ({"instruction", "instances"}, Format.SELF_INSTRUCT),
+    *((set(pair), known) for known, pair in PAIRS.items()),
 )
 
-_LABELS = {
+_LABELS = {known: f"pairs of {question} and {answer}" for known, (question, answer) in PAIRS.items()} | {
     Format.OPENAI: "OpenAI chat messages",
     Format.OPENAI_COMPLETION: "OpenAI prompt and completion",
     Format.GEMINI_1_0: "gemini-1.0 messages",
     Format.PALM: "PaLM",
     Format.DEVELOPER_API: "Gemini Developer API text_input and output",
-    Format.PREFERENCE: "preference pairs",
     Format.SHAREGPT: "ShareGPT conversations",
     Format.ALPACA: "Alpaca instruction and output",
+    Format.PREFERENCE: "preference pairs",
+    Format.SELF_INSTRUCT: "Self-Instruct tasks",
+    Format.PLAIN_TEXT: "text without a question",
+}
+
+# What convert does not decide, told before the command.
+_BEFORE = {
+    Format.ALPACA: (
+        "How instruction and input become one prompt is the author's choice: where input is not empty, "
+        "join it into instruction and leave it empty. "
+    ),
+    Format.INSTRUCTION_RESPONSE: (
+        "How instruction and context, or input, become one prompt is the author's choice: where it is not empty, "
+        "join it into instruction and leave it empty. "
+    ),
 }
 
 # These are not converted, for the reason each sentence holds.
 _REMEDIES = {
     Format.PREFERENCE: (
         "Preference pairs are for preference tuning; for supervised tuning write the preferred answer "
-        "as the model turn that ends contents."
+        "as the model turn that ends contents, or rename chosen_messages to messages and convert that."
     ),
-    Format.SHAREGPT: (
-        "Its role names differ from file to file: rename conversations to messages, from to role and value to content, "
-        "write the roles system, user and assistant, and convert that."
+    Format.SELF_INSTRUCT: (
+        "A task may hold several examples, and how instruction and input become one prompt is the author's choice: "
+        "write a line with prompt and completion for each of its instances, and convert that."
     ),
-    Format.ALPACA: (
-        "How instruction and input become one prompt is the author's choice: join them into prompt, "
-        "rename output to completion, and convert that."
+    Format.PLAIN_TEXT: (
+        "Supervised tuning learns answers: write what is asked as prompt and what is answered as completion, "
+        "and convert that."
     ),
 }

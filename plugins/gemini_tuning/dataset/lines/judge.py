@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gemini_tuning.dataset.codes import Fault
 from gemini_tuning.dataset.lines import conversation
+from gemini_tuning.dataset.lines.names import LONGEST_KEY, Path, camel, json_path
 from gemini_tuning.dataset.lines.rules import Rules
-from gemini_tuning.dataset.lines.violations import SCHEMA_FILE, Path, Violation, counted, explained
+from gemini_tuning.dataset.lines.violations import SCHEMA_FILE, Violation, counted, explained
 
 _DATA_MEMBERS = {"fileData", "functionCall", "functionResponse"}
 
@@ -79,14 +79,18 @@ def _words(code: str, violation: Violation, rule: Any) -> tuple[str, str]:
             kind = _JSON_TYPES.get(type(violation.instance), "something else")
             return f"must be {rule}, is {kind}", "Correct its type."
         case "wrong-value":
-            allowed = ", ".join(map(repr, rule))
-            return f"{conversation.word(violation.instance)} is not allowed", f"Write one of {allowed}."
+            hint = _role_hint(violation) or f"Write one of {', '.join(map(repr, rule))}."
+            return f"{conversation.word(violation.instance)} is not allowed", hint
         case "both-casings":
             fields = " and ".join(map(repr, _twins(violation) or rule["required"]))
             return f"{fields} are one field written twice", "Keep one of them."
         case "part-members":
-            members = ", ".join(sorted({_camel(branch["required"][0]) for branch in rule}))
+            members = ", ".join(sorted({camel(branch["required"][0]) for branch in rule}))
             return f"needs exactly one of {members}", "Split it, or add what is missing."
+        case "wrong-uri" if any(map(str.isspace, violation.instance)):
+            return "a URI with white space in it", "Name the file without it."
+        case "wrong-uri" if violation.instance.startswith("gs://"):
+            return "a gs:// URI without a bucket or without an object", "Write gs://bucket/path/of/the/file."
         case _:
             return _WORDS.get(code) or (f"violates {violation.keyword!r} of the schema", f"See {SCHEMA_FILE}.")
 
@@ -98,37 +102,26 @@ _WORDS = {
 }
 
 
-def json_path(path: Path) -> str | None:
-    """Return a path such as ``contents[1].parts[0].text``; keys of any other kind stand in brackets."""
-    written = ""
-    for step in path:
-        if isinstance(step, int):
-            written += f"[{step}]"
-        else:
-            written += f".{step}" if re.fullmatch(r"\w+", step) else f"[{step!r}]"
-    return written.removeprefix(".") or None
-
-
 def _unknown(violation: Violation) -> list[str]:
     return sorted(violation.instance.keys() - set(violation.known))
 
 
 def _unknown_code(path: Path, field: str) -> str:
     in_instruction = bool(path) and path[0] in {"systemInstruction", "system_instruction"}
-    return "system-not-text" if in_instruction and _camel(field) in _DATA_MEMBERS else "unknown-field"
+    return "system-not-text" if in_instruction and camel(field) in _DATA_MEMBERS else "unknown-field"
 
 
 def _unknown_fault(code: str, field: str, violation: Violation) -> Fault:
     from gemini_tuning.explain import did_you_mean
 
-    path = json_path(violation.path)
+    path = json_path((*violation.path, field))
     if code == "system-not-text":
         hint = "Move it into the first user turn."
         return Fault(code, f"a system instruction holds text only, not {field!r}", hint, path)
-    guess = did_you_mean(field, violation.known).removeprefix("; ")
-    known = ", ".join(sorted(set(map(_camel, violation.known))))
-    hint = _HINTS.get(_camel(field)) or guess[:1].upper() + guess[1:] or f"Known here: {known}."
-    return Fault(code, f"unknown field {field[:80]!r}", hint, path)
+    guess = did_you_mean(field[:LONGEST_KEY], violation.known).removeprefix("; ")
+    known = ", ".join(sorted(set(map(camel, violation.known))))
+    hint = _HINTS.get(camel(field)) or guess[:1].upper() + guess[1:] or f"Known here: {known}."
+    return Fault(code, f"unknown field {field[:LONGEST_KEY]!r}", hint, path)
 
 
 _HINTS = {
@@ -138,12 +131,30 @@ _HINTS = {
 }
 
 
+_ROLE_HINTS = {
+    **dict.fromkeys(("system", "developer"), "Move its text into systemInstruction, before contents."),
+    **dict.fromkeys(("assistant", "ai", "bot", "gpt", "chatbot", "chatgpt"), "Write 'model'."),
+    "human": "Write 'user'.",
+    **dict.fromkeys(
+        ("function", "tool"), "Write 'user', or leave the role out; what a function gave back is a functionResponse."
+    ),
+}
+
+
+def _role_hint(violation: Violation) -> str | None:
+    """Return what to do about a role that other formats, or other letters, have; None = unknown."""
+    if violation.path[-1] != "role" or not isinstance(violation.instance, str):
+        return None
+    role = violation.instance.strip().lower()
+    return f"Write {role!r}." if role in violation.rule else _ROLE_HINTS.get(role)
+
+
 def _twins(violation: Violation) -> list[str]:
     """Return both spellings of one field, where that is all that an object has of its alternatives."""
     if violation.keyword != "oneOf":
         return []
     present = [branch["required"][0] for branch in violation.rule if branch["required"][0] in violation.instance]
-    return present if len(present) > 1 and len({*map(_camel, present)}) == 1 else []
+    return present if len(present) > 1 and len({*map(camel, present)}) == 1 else []
 
 
 def _holds_json_object(violation: Violation) -> bool:
@@ -164,8 +175,3 @@ _JSON_TYPES = {
     float: "number",
     type(None): "null",
 }
-
-
-def _camel(key: str) -> str:
-    head, *rest = key.split("_")
-    return head + "".join(map(str.title, rest))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from gemini_tuning.dataset.codes import Fault
 
+NOT_STR = "It was written with str() or repr(): write each object with json.dumps()."
 DEEPEST = 100  # levels; where protobuf's JSON readers stop, and far below where Python's do
+_PYTHON_WORDS = ("None", "True", "False")
+_TOKEN = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*")(?P<colon>\s*:)?|(?P<word>-?\b(?:NaN|Infinity)\b)|(?P<brace>[{}])')
 
 
 def parse_fast(line: bytes) -> tuple[Any, Fault | None]:
@@ -56,9 +61,10 @@ def _parse(text: str) -> tuple[Any, Fault | None]:
     try:
         document = _DECODER.decode(text)
     except _FoundFault as error:
-        return None, error.fault
+        return None, error.fault._replace(column=error.column(text))
     except json.JSONDecodeError as error:
-        return None, Fault("invalid-json", f"not valid JSON: {error.msg}", _advice(error), column=error.colno)
+        reason = error.msg.removesuffix(" starting at").removesuffix(" at")
+        return None, Fault("invalid-json", f"not valid JSON: {reason}", _advice(error), column=error.colno)
     except ValueError:  # Python refuses numbers of thousands of digits
         return None, _number_too_long()
     except RecursionError:
@@ -79,6 +85,18 @@ def _advice(error: json.JSONDecodeError) -> str:
     rest = error.doc[error.pos :].strip()
     if error.msg == "Extra data" and rest == ",":
         return "Remove the comma at the end: lines stand for themselves."
+    if rest[:1] in {"}", "]"} and error.doc[: error.pos].rstrip().endswith(","):
+        return "Remove the comma before it: nothing follows."
+    if error.msg == "Extra data" and rest.startswith("{"):
+        return "Begin the next object on the next line."
+    if error.msg.startswith("Unterminated string"):
+        return r"The line ends inside a text: write a line break in a text as \n, and the whole object on one line."
+    if error.msg.startswith("Invalid control character"):
+        return r"Write it as an escape, such as \t."
+    if rest.startswith("'"):
+        return f"Single quotes: {NOT_STR[0].lower()}{NOT_STR[1:]}"
+    if rest.startswith(_PYTHON_WORDS):
+        return f"That is Python, not JSON. {NOT_STR}"
     return "Write one complete JSON object per line."
 
 
@@ -114,22 +132,43 @@ def _deeper_than(document: Any, text: str, deepest: int) -> bool:
 
 
 class _FoundFault(ValueError):
-    def __init__(self, fault: Fault) -> None:
+    """What the decoder is told to refuse. It says no place, so that one is looked for once it is needed."""
+
+    def __init__(self, fault: Fault, column: Callable[[str], int | None]) -> None:
         super().__init__(fault.message)
         self.fault = fault
+        self.column = column
 
 
 def _refuse_constant(name: str) -> None:
-    raise _FoundFault(Fault("invalid-json", f"{name} is not JSON", "Write a number, or null."))
+    def column(text: str) -> int | None:
+        return next((token.start() + 1 for token in _TOKEN.finditer(text) if token["word"] == name), None)
+
+    raise _FoundFault(Fault("invalid-json", f"{name} is not JSON", "Write a number, or null."), column)
 
 
 def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
-    if len(document) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twin = next(key for key in keys if keys.count(key) > 1)
-        raise _FoundFault(Fault("duplicate-key", f"key {twin[:80]!r} stands twice in one object", "Keep one of them."))
-    return document
+    if len(document) == len(pairs):
+        return document
+    keys = [key for key, _ in pairs]
+    twin = next(key for key in keys if keys.count(key) > 1)
+
+    def column(text: str) -> int | None:
+        within: list[int] = []  # how often the key stands in each of the objects around a place
+        for token in _TOKEN.finditer(text):
+            if token["brace"] == "{":
+                within.append(0)
+            elif token["brace"]:
+                within.pop()
+            elif token["colon"] and json.loads(token["text"]) == twin:
+                within[-1] += 1
+                if within[-1] > 1:
+                    return token.start() + 1
+        return None
+
+    fault = Fault("duplicate-key", f"key {twin[:80]!r} stands twice in one object", "Keep one of them.")
+    raise _FoundFault(fault, column)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins)

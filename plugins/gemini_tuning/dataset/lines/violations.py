@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gemini_tuning.dataset.lines.names import Path
 from gemini_tuning.settings import include_root
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE = "schemas/dataset-line.schema.json"
 
-Path = tuple[str | int, ...]
 Trail = tuple[Any, str | int] | None  # the way to a value, its last step first: cheaper to extend
 Check = Callable[[Any, Trail, list["Violation"]], None]
 

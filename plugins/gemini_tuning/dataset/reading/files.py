@@ -39,6 +39,7 @@ class FileScan:
     """
 
     file: DatasetFile
+    modified: int | None = None  # nanoseconds, of a file on disk
     prompts: array[int] = field(default_factory=lambda: array("Q"))
     skipped: array[int] = field(default_factory=lambda: array("Q"))
     characters: Counter[int] = field(default_factory=Counter)
@@ -100,7 +101,8 @@ class _Reading:
         self._bytes = 0
 
     def run(self) -> FileScan:
-        total = FileScan(DatasetFile(path=self._source.reference, bytes=0, examples=0, sha256="", crc32c=""))
+        nothing = DatasetFile(path=self._source.reference, bytes=0, examples=0, sha256="", crc32c="")
+        total = FileScan(nothing, self._source.modified)
         with ExitStack() as stack:
             for scanned in scan_all(self._tasks(stack), self._rules, self._processes):
                 self._merge(scanned, total)
@@ -134,7 +136,7 @@ class _Reading:
             hashing = stack.enter_context(HashingThread(path, self._checksums, self._ends))
             yield from ranges.of_file(path, self._source.size)
             hashing.join()
-            if self._checksums.bytes != self._source.size:
+            if (self._checksums.bytes, path.stat().st_mtime_ns) != (self._source.size, self._source.modified):
                 raise UnusableInputError(f"{self._source.reference}: changed while it was checked; check it again.")
             return
         tee.drain()
@@ -192,7 +194,8 @@ class _Reading:
             message = f"{lines} {known.label}, not Gemini's 'contents'"
             self._add(Fault("legacy-format", message, known.remedy(self._source.reference)), line)
         if self._ends.windows:
-            message = f"{self._ends.windows:,} lines end with carriage return and line feed"
+            lines = f"{self._ends.windows:,} line{'s end' if self._ends.windows > 1 else ' ends'}"
+            message = f"{lines} with carriage return and line feed"
             self._add(Fault("crlf", message, "It does no harm; save with line feeds only to be rid of it."))
 
     def _add(self, fault: Fault, line: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, TextIO
 
 
@@ -44,7 +45,8 @@ def to_terminal(stream: TextIO | None = None, *, quiet_seconds: float = 2.0, eve
             return
         shown = now
         start, end = ("\r\x1b[K", "") if stream.isatty() else ("", "\n")
-        stream.write(f"{start}{progress}{end}")
-        stream.flush()
+        with suppress(OSError):  # nobody reads it: no reason to stop
+            stream.write(f"{start}{progress}{end}")
+            stream.flush()
 
     return report

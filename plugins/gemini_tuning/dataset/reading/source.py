@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,14 @@ _BUFFER = 1024 * 1024
 class OpenSource:
     """An open dataset: its reference as written, its bytes and their number.
 
-    ``path`` is set for a file on disk, ``generation`` for an object in Cloud Storage.
+    ``path`` and ``modified`` (nanoseconds) are set for a file on disk, ``generation`` for an object in Cloud Storage.
     """
 
     reference: str
     stream: BufferedReader[Any]
     size: int
     path: Path | None = None
+    modified: int | None = None
     generation: int | None = None
 
 
@@ -59,18 +61,55 @@ def local_file(reference: str, root: Path | None) -> Path:
     :param root: the folder it must lie in, also after links are followed; None = anywhere, seen from here.
     :raises UnusableInputError: when it is missing, no file, unreadable, or outside the root.
     """
-    path = Path(os.path.realpath((root or _HERE) / reference))
-    if root is not None and not path.is_relative_to(os.path.realpath(root)):
-        raise UnusableInputError(
-            f"{reference}: lies outside the data root {root}; put the file there, or set GEMINI_TUNING_DATA_ROOT."
-        )
-    if not path.exists():
-        raise UnusableInputError(f"{reference}: no such file (looked at {path}); check the path.")
-    if not path.is_file():
-        raise UnusableInputError(f"{reference}: is a folder, not a file; name the JSONL file in it.")
-    if not os.access(path, os.R_OK):
-        raise UnusableInputError(f"{reference}: can't be read by this user; check the file's permissions.")
+    if "\0" in reference:
+        raise UnusableInputError(f"{reference!r}: no file is called that; check the path.")
+    named = (root or _HERE) / reference
+    with reading(reference):
+        path = Path(os.path.realpath(named))
+        if root is not None and not path.is_relative_to(os.path.realpath(root)):
+            raise UnusableInputError(
+                f"{reference}: lies outside the data root {root}; put the file there, or set GEMINI_TUNING_DATA_ROOT."
+            )
+        try:
+            mode = named.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            if reference == "-":
+                sentence = "-: stdin is not read, for a dataset is read more than once; save it to a file first."
+                raise UnusableInputError(sentence) from None
+            raise UnusableInputError(f"{reference}: no such file (looked at {path}); check the path.") from None
+        if stat.S_ISDIR(mode):
+            raise UnusableInputError(f"{reference}: is a folder, not a file; name the JSONL file in it.")
+        if not stat.S_ISREG(mode):
+            raise UnusableInputError(
+                f"{reference}: is a pipe or a device, and a dataset is read more than once; save it to a file first."
+            )
+        if not os.access(path, os.R_OK):
+            raise UnusableInputError(f"{reference}: can't be read by this user; check the file's permissions.")
     return path
+
+
+@contextmanager
+def reading(reference: str) -> Iterator[None]:
+    """Word what the file system raises where a dataset is looked for and read.
+
+    :raises UnusableInputError: in place of any such error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnusableInputError(f"{reference}: can't be read: {error.strerror or error}; check the file.") from None
+
+
+class _File(FileIO):
+    """A file whose read errors are told from those of whatever else is open."""
+
+    def __init__(self, path: Path, reference: str) -> None:
+        super().__init__(path)
+        self._reference = reference
+
+    def readinto(self, buffer: Any, /) -> int:
+        with reading(self._reference):
+            return super().readinto(buffer)
 
 
 @contextmanager
@@ -87,8 +126,11 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
         raise UnusableInputError("no dataset is named; write the path of a JSONL file, or gs://bucket/path/file.jsonl.")
     if not in_cloud_storage(reference):
         path = local_file(reference, root)
-        with BufferedReader(path.open("rb", buffering=0), _BUFFER) as stream:
-            yield OpenSource(reference, stream, os.fstat(stream.fileno()).st_size, path)
+        with reading(reference):
+            raw = _File(path, reference)
+        with BufferedReader(raw, _BUFFER) as stream:
+            found = os.fstat(stream.fileno())
+            yield OpenSource(reference, stream, found.st_size, path, modified=found.st_mtime_ns)
         return
     with google_errors(f"Reading {reference}"):
         blob = find_object(storage(), reference)

@@ -167,7 +167,7 @@ def _header(report: DatasetReport) -> str:
     kind, word = ("good", "accepted") if report.accepted else ("error", "rejected")
     errors, warnings = plural(report.counts.errors, "error"), plural(report.counts.warnings, "warning")
     todo = f"Ready for tuning, with {warnings}." if report.accepted else f"Not to be tuned on: {errors}, {warnings}."
-    cost = report.estimate.cost_usd if report.estimate else None
+    cost = report.estimate.cost_usd if report.estimate and report.train.examples else None
     tiles = [
         ("errors", f"{report.counts.errors:,}"),
         ("warnings", f"{report.counts.warnings:,}"),

@@ -86,12 +86,14 @@ def measures(report: DatasetReport) -> list[Measure]:
 
 
 def estimate_sentences(report: DatasetReport) -> list[str]:
-    """Return what a job would cost, and what that figure rests on; empty where nothing was estimated."""
-    if report.estimate is None:
+    """Return what a job would cost, and what that figure rests on; empty where there is nothing to tune on."""
+    if report.estimate is None or not report.train.examples:
         return []
     sentences = [f"Estimated cost: {report.estimate}", estimate_rule(report.estimate)]
     if not report.accepted:
-        sentences.append(f"Counted are only the {plural(report.train.examples, 'training example')} without errors.")
+        verb = "is" if report.train.examples == 1 else "are"
+        examples = plural(report.train.examples, "training example")
+        sentences.append(f"Counted {verb} only the {examples} without errors.")
     return sentences
 
 

@@ -123,7 +123,7 @@ class Estimate(Value):
         assumed = " (assumed: the number is left to the service)" if self.epochs_assumed else ""
         about = "" if 0 < self.examples == self.examples_counted else "about "
         without = ", without those of files," if self.examples_incomplete else ""
-        tokens = f"{about}{self.tokens_per_epoch:,} tokens{without} × {self.epochs} epochs{assumed}"
+        tokens = f"{about}{self.tokens_per_epoch:,} tokens{without} × {plural(self.epochs, 'epoch')}{assumed}"
         if self.cost_usd is None:
             return f"{tokens}; no price is known for this model"
         unverified = "" if self.price_verified else ", unverified"
@@ -176,7 +176,7 @@ class DatasetReport(Value):
 
     def headline(self) -> str:
         """Return one sentence: the verdict with its counts."""
-        examples = " and ".join(f"{file.path} ({file.examples:,} examples)" for file in self.files)
+        examples = " and ".join(f"{file.path} ({plural(file.examples, 'example')})" for file in self.files)
         verdict = "accepted" if self.accepted else "rejected"
         errors, warnings = self.counts.errors, self.counts.warnings
         return f"Dataset {verdict}: {examples}; {plural(errors, 'error')}, {plural(warnings, 'warning')}"
