@@ -92,6 +92,13 @@ def test_any_sign_can_be_seen(check, text):
     assert places(check([line(text, text)]), "invisible-text") == []
 
 
+def test_without_a_prompt_there_is_none_to_be_seen(check):
+    only_model = {"contents": [{"role": "model", "parts": [{"text": "b"}]}]}
+    report = check([line("a"), only_model], severities={"first-turn": "ignore"})
+    assert places(report, "invisible-text") == []
+    assert report.train.examples == 2
+
+
 def test_what_is_switched_off_or_would_take_long_is_said(check, monkeypatch):
     train = [line(LONG.format("green")), line(LONG.format("blue"))]
     report = check(train, second_reading=False)

@@ -198,6 +198,13 @@ def test_groups_are_those_of_the_plainest_way_there_is(train, validation):
     assert {(code, line) for code, line, message in findings if "numbers" in message} == expected
 
 
+def test_copies_of_a_prompt_do_not_hide_those_nearly_like_it():
+    train = [*(prose(seed) for seed in range(100)), *[prose("copied")] * 40, changed(prose("copied"), [4])]
+    pairs, found = compare(train, [changed(prose("copied"), [20])])
+    assert [(pair.line, pair.training_line, pair.leak) for pair in pairs] == [(1, 101, True), (141, 101, False)]
+    assert [len(lines) for lines in found.templated] == [0, 0]
+
+
 def test_prompts_that_only_a_template_makes_long_are_counted_by_line():
     template = prose("instructions", 40)
     names = [f"{template} {prose(seed, 2)}" for seed in range(60)]

@@ -70,6 +70,7 @@ class Shingler:
         """Learn from some prompts which shingles to leave out from now on."""
         np = self._np
         self.learned = True
+        prompts = list(dict.fromkeys(prompts))  # copies of one prompt are no template
         found = np.concatenate([self._once_a_prompt(part) for part in slices(prompts)] or [np.zeros(0, np.uint64)])
         hashes, counts = np.unique(found, return_counts=True)
         common = hashes[counts > max(SHARED_AT_LEAST, SHARED_BY * len(prompts))]

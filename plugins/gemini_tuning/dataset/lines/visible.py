@@ -11,7 +11,7 @@ _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 def nothing_to_see(text: str) -> bool:
-    """Whether a text has no character that shows."""
-    if text[:1].isascii() and text[:1].isalnum():  # as nearly all begin
+    """Whether a text is of characters, none of which shows."""
+    if not text or (text[0].isascii() and text[0].isalnum()):  # as nearly all begin
         return False
     return all(character in _BLANK or unicodedata.category(character) in _UNSEEN for character in text)
