@@ -35,7 +35,8 @@ PROCESSES = 2
 class FileScan:
     """What reading a file found besides its faults.
 
-    ``prompts`` holds a key of each example's prompt, in order; ``skipped`` the lines that are no example.
+    ``prompts`` holds a key of each example's prompt, in order; ``skipped`` the numbers, from 0, of
+    the lines that are no example.
     """
 
     file: DatasetFile

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LARGEST_LINE = 16 * 1024 * 1024  # bytes
 RETRY_SECONDS = 10.0  # the client alone would go on for two minutes, and Airflow retries the task besides
 _HERE = Path()
+_CHUNK = 8 * 1024 * 1024  # bytes asked for at a time; the client holds a few times as many
 _BUFFER = 1024 * 1024
 
 
@@ -139,7 +140,7 @@ def open_source(reference: str, *, root: Path | None, storage: Callable[[], Clie
                 f"{reference}: no such object; check bucket and path, and that the connection's account may read it."
             )
         # the client's reader alone would be read byte by byte, for it can't look ahead
-        with BufferedReader(blob.open("rb", retry=storage_retry()), _BUFFER) as stream:
+        with BufferedReader(blob.open("rb", chunk_size=_CHUNK, retry=storage_retry()), _BUFFER) as stream:
             yield OpenSource(reference, stream, blob.size, generation=blob.generation)
 
 
