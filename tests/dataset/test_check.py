@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -7,6 +8,8 @@ import google_crc32c
 import pytest
 
 from gemini_tuning.dataset.check import check_dataset
+from gemini_tuning.dataset.options import Checks
+from gemini_tuning.dataset.reading.source import LARGEST_LINE
 from gemini_tuning.dataset.reports.report import LISTED_PER_CODE, DatasetReport
 from gemini_tuning.errors import UnusableInputError
 from gemini_tuning.settings import include_root
@@ -48,6 +51,32 @@ def test_a_good_dataset_is_accepted_with_its_identity(tmp_path, write):
     assert report.train.sha256 == hashlib.sha256(content).hexdigest()
     assert report.train.crc32c == base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
     assert (report.train.bytes, report.train.examples) == (len(content), 120)
+
+
+@pytest.mark.parametrize("content", [b"\n\n", gzip.compress(b"", mtime=0)], ids=["blank lines", "gzip of nothing"])
+def test_a_file_without_an_example_is_rejected_whatever_is_made_harmless(tmp_path, content):
+    (tmp_path / "train.jsonl").write_bytes(content)
+    report = check_dataset(
+        "train.jsonl",
+        None,
+        base_model="gemini-2.5-flash",
+        epochs=None,
+        models=MODELS,
+        root=tmp_path,
+        storage=no_storage,
+        checks=Checks(severities={"blank-line": "ignore", "compressed": "warning"}),
+    )
+    assert [finding.code for finding in report.errors] == ["empty-file"]
+
+
+def test_the_longest_line_may_have_a_line_feed(tmp_path, write):
+    """The limit is the line's own."""
+    write(
+        "train.jsonl", line(answer="x" * (LARGEST_LINE - len(line(answer="")))), line(), line(answer="x" * LARGEST_LINE)
+    )
+    codes = [(finding.line, finding.code) for finding in check(tmp_path, "train.jsonl").errors]
+    assert (3, "line-too-long") in codes
+    assert (1, "line-too-long") not in codes
 
 
 def test_the_report_survives_json(tmp_path, write):

@@ -20,7 +20,7 @@ from gemini_tuning.dataset.reading.files import FileScan, read
 from gemini_tuning.dataset.reading.progress import Progress, Report
 from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS
 from gemini_tuning.dataset.reading.scanning import bounded_line
-from gemini_tuning.dataset.reading.source import open_source, reading
+from gemini_tuning.dataset.reading.source import open_source
 from gemini_tuning.dataset.reports.quarantine import RejectedLine
 from gemini_tuning.dataset.reports.rejections import Rejections
 from gemini_tuning.dataset.reports.report import (
@@ -87,7 +87,7 @@ def check_dataset(
     findings = Findings(chosen, rejections.add if rejections else None)
     scans = []
     for reference in (train, validation) if validation else (train,):
-        with reading(reference), open_source(reference, root=root, storage=storage) as source:
+        with open_source(reference, root=root, storage=storage) as source:
             scans.append(read(source, line_rules, findings, processes=processes, progress=progress))
     info = models.find(base_model)
 

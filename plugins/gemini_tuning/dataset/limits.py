@@ -49,6 +49,10 @@ def check_limits(info: BaseModelInfo | None, scans: Sequence[FileScan], findings
         for scan in validation:
             checks.validation(scan, training)
     _instructions(scans, findings)
+    for scan in scans:
+        if not scan.file.examples and not findings.total("error"):  # its lines were made harmless by severities
+            message, hint = "no line of the file is an example", "Write one example per line."
+            findings.add(Finding(code="empty-file", file=scan.reference, message=message, hint=hint))
 
 
 class _Checks(NamedTuple):

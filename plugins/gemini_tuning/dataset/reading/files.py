@@ -21,7 +21,7 @@ from gemini_tuning.dataset.reading.pool import scan_all
 from gemini_tuning.dataset.reading.progress import Progress, Report
 from gemini_tuning.dataset.reading.ranges import UNPACKING_ERRORS, Tee
 from gemini_tuning.dataset.reading.scanning import Scanned
-from gemini_tuning.dataset.reading.source import OpenSource
+from gemini_tuning.dataset.reading.source import OpenSource, reading
 from gemini_tuning.dataset.reading.tallies import tally
 from gemini_tuning.dataset.reading.worker import Task
 from gemini_tuning.dataset.reports.report import DatasetFile, Finding, Findings
@@ -29,6 +29,7 @@ from gemini_tuning.errors import UnusableInputError
 
 ONE_PROCESS_UP_TO = 10_000_000  # bytes; starting others takes as long as reading this much
 PROCESSES = 2
+_EMPTY = Fault("empty-file", "the file is empty", "Write one example per line.")
 
 
 @dataclass
@@ -108,7 +109,7 @@ class _Reading:
             for scanned in scan_all(self._tasks(stack), self._rules, self._processes):
                 self._merge(scanned, total)
         if self._source.size == 0:
-            self._add(Fault("empty-file", "the file is empty", "Write one example per line."))
+            self._add(_EMPTY)
         self._count_pairs(total)
         self._summarise()
         total.unpacked_bytes = self._bytes
@@ -135,9 +136,11 @@ class _Reading:
             yield from ranges.of_stream(Tee(tee, self._ends.update).read)
         else:
             hashing = stack.enter_context(HashingThread(path, self._checksums, self._ends))
-            yield from ranges.of_file(path, self._source.size)
-            hashing.join()
-            if (self._checksums.bytes, path.stat().st_mtime_ns) != (self._source.size, self._source.modified):
+            with reading(self._source.reference):
+                yield from ranges.of_file(path, self._source.size)
+                hashing.join()
+                modified = path.stat().st_mtime_ns
+            if (self._checksums.bytes, modified) != (self._source.size, self._source.modified):
                 raise UnusableInputError(f"{self._source.reference}: changed while it was checked; check it again.")
             return
         tee.drain()
@@ -146,8 +149,8 @@ class _Reading:
         unpacked = Tee(gzip.GzipFile(fileobj=tee), self._ends.update)  # type: ignore[call-overload]
         try:
             head = unpacked.read(sniffing.SAMPLE)
-            if (fault := sniffing.sniff(head)) is not None:
-                self._add(fault)
+            if (fault := sniffing.sniff(head)) is not None or not head:
+                self._add(fault or _EMPTY)
             else:
                 yield from ranges.of_stream(unpacked.read, head=head)
         except UNPACKING_ERRORS:

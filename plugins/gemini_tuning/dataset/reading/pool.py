@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import repeat
-from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, NamedTuple
 
@@ -23,7 +22,12 @@ from gemini_tuning.dataset.reading.scanning import Explainer, Scanned, Scanner
 from gemini_tuning.dataset.reading.worker import Task, receive, scan, send
 
 _LOG = logging.getLogger(__name__)
-_PACKAGES = Path(__file__).resolve().parents[3]  # the folder that holds the package
+_START = """
+import os, sys
+sys.path[:] = sys.argv.pop(1).split(os.pathsep)
+from gemini_tuning.dataset.reading.worker import main
+main()
+"""
 _WAITING_PER_PROCESS = 2
 _SECONDS_TO_END = 10
 _decode_answer = msgspec.msgpack.Decoder(Scanned).decode
@@ -45,28 +49,24 @@ class Lane(NamedTuple):
 @contextmanager
 def started(count: int) -> Iterator[list[Lane]]:
     """Start processes and end them; none where that isn't possible. All but one are forks of the first."""
-    path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
-    lanes: list[Lane] = []
-    theirs: list[int] = []
-    child: subprocess.Popen[bytes] | None = None
-    for _ in range(count):
-        (taken, given), (read, written) = os.pipe(), os.pipe()
-        lanes.append(Lane(os.fdopen(given, "wb"), os.fdopen(read, "rb")))
-        theirs += [taken, written]
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "gemini_tuning.dataset.reading.worker", *map(str, theirs)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            pass_fds=theirs,
-            process_group=0,
-        )
-    except (OSError, ValueError, TypeError) as error:  # an embedded interpreter has no executable
-        _LOG.warning("Checking in one process: no other could be started (%s).", error)
-    finally:
-        for end in theirs:
-            os.close(end)
+    child, lanes = None, []
+    with ExitStack() as theirs:
+        try:
+            ends: list[int] = []
+            for _ in range(count):
+                (taken, given), (read, written) = _pipe(theirs), _pipe(theirs)
+                lanes.append(Lane(os.fdopen(os.dup(given), "wb"), os.fdopen(os.dup(read), "rb")))
+                ends += [taken, written]
+            child = subprocess.Popen(
+                # -P: nothing is to be imported from the folder that somebody happens to stand in
+                [sys.executable, "-P", "-c", _START, os.pathsep.join(sys.path), *map(str, ends)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=ends,
+                process_group=0,
+            )
+        except (OSError, ValueError, TypeError) as error:  # an embedded interpreter has no executable
+            _LOG.warning("Checking in one process: no other could be started (%s).", error)
     try:
         yield lanes if child is not None else []
     except BaseException:
@@ -81,6 +81,14 @@ def started(count: int) -> Iterator[list[Lane]]:
             except subprocess.TimeoutExpired:
                 _kill(child)
                 child.wait()
+
+
+def _pipe(stack: ExitStack) -> tuple[int, int]:
+    """Return both ends of a pipe that the stack closes."""
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends
 
 
 def _kill(child: subprocess.Popen[bytes] | None) -> None:

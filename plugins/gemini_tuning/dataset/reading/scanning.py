@@ -166,8 +166,9 @@ class Scanner:
             self._judge(found.seen, line, found)
 
     def _long_line(self, number: int, line: bytes, found: _Range) -> None:
-        if len(line) > LARGEST_LINE:
-            fault = Fault("line-too-long", "longer than 16 MiB", "One line holds one example.")
+        if len(line.removesuffix(b"\n")) > LARGEST_LINE:
+            message = f"longer than {LARGEST_LINE >> 20} MiB"
+            fault = Fault("line-too-long", message, "One line holds one example.")
             self._report(number, [fault], found)
             found.skipped.append(number)
         else:

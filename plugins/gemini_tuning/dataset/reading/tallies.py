@@ -37,5 +37,5 @@ def _numpy() -> Any:
         import numpy as np
     finally:
         if given is None:
-            del os.environ[name]
+            os.environ.pop(name, None)
     return np

@@ -1,4 +1,4 @@
-"""Processes that check ranges of a file for another one: ``python -m gemini_tuning.dataset.reading.worker FD...``.
+"""Processes that check ranges of a file for another one, which names their file descriptors on the command line.
 
 Each reads requests from one file descriptor and writes one answer to each to another, both as MessagePack after eight
 bytes of length. A program of its own works where a pool of the standard library doesn't: inside the daemonic workers of
@@ -18,6 +18,8 @@ import msgspec
 
 from gemini_tuning.dataset.lines.rules import Rules
 from gemini_tuning.dataset.reading.scanning import Scanned, Scanner
+from gemini_tuning.dataset.reading.source import reading
+from gemini_tuning.errors import UnusableInputError
 
 _BUFFER = 256 * 1024
 _LENGTH_BYTES = 8
@@ -39,7 +41,7 @@ _decode_task = msgspec.msgpack.Decoder(Task).decode
 def scan(task: Task, scanner: Scanner) -> Scanned:
     """Check the range of a task."""
     if task.path:
-        with Path(task.path).open("rb", buffering=_BUFFER) as stream:
+        with reading(task.path), Path(task.path).open("rb", buffering=_BUFFER) as stream:
             stream.seek(task.start)
             return scanner.scan(stream, task.size)
     return scanner.scan(io.BytesIO(task.data), len(task.data))
@@ -73,7 +75,11 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         task = _decode_task(payload)
         if task.rules is not None:
             scanner = Scanner(task.rules, explains=False)
-        send(answers, scan(task, scanner))
+        try:
+            scanned = scan(task, scanner)
+        except UnusableInputError:
+            return  # who asked tries it too, and says so
+        send(answers, scanned)
 
 
 def main() -> None:
