@@ -167,6 +167,16 @@ def test_most_good_lines_of_text_need_no_judge():
     assert all(accept_conversation(line + b"\n") for line in lines)
 
 
+@pytest.mark.parametrize("marks", range(7))
+def test_quotation_marks_in_texts_do_not_hide_a_twin(marks):
+    """Written as ``\\u0022`` they are none of the line's, and could make up for those of a twin."""
+    for mark in (rb"\u0022", rb"\"", rb"\\\"", rb"\\"):
+        line = b'{"contents":[{"role":"user","parts":[{"text":"a%s"}]},{"role":"model","parts":[{"text":"b"}]}]}\n'
+        agree(line % (mark * marks))
+        for twin in (b'"text":"x",', b'"text":"%s",' % (mark * marks)):
+            agree((line % (mark * marks)).replace(b'{"text":"a', b"{" + twin + b'"text":"a'))
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", " : ")])
 def test_a_twin_is_seen_however_the_line_is_spaced(separators):
     pair = {"contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}

@@ -18,14 +18,17 @@ _BARE_PAIR = '{"contents":[{"role":"user","parts":[{"text":""}]},{"role":"model"
 PAIR_OVERHEAD: Final = len(_BARE_PAIR) + 10
 PAIR_STRINGS: Final = 11  # seven keys, four values
 _INSTRUCTION_STRINGS = 2  # its own key, and parts
+_MARKS_OF_A_TWIN = 4  # quotation marks around its key and its value
 
 
-def may_have_twins(line: bytes, strings: int) -> bool:
-    """Whether a line may hold more strings than these; False is certain."""
-    quotes = line.count(b'"')
-    if quotes == 2 * strings:
-        return False
-    return b"\\\\" in line or quotes - line.count(b'\\"') != 2 * strings
+def may_have_twins(line: bytes, strings: int, quoted: int) -> bool:
+    """Whether a line may hold more strings than these; False is certain.
+
+    :param quoted: how many quotation marks its texts hold; they are escaped in the line.
+    """
+    if line.count(b'"') != 2 * strings + quoted:
+        return True
+    return quoted >= _MARKS_OF_A_TWIN and b"\\u0022" in line  # those would make up for it
 
 
 def instruction_strings(instruction: Instruction) -> int:
@@ -68,10 +71,10 @@ def accept_conversation(line: bytes) -> Example | None:
         context = text
         characters += sum(len(part.text) for part in instruction.parts)
         strings += instruction_strings(instruction)
-    if may_have_twins(line, strings):
+    prompt, answer = "\n".join(text for texts in turns[:-1] for text in texts), "\n".join(turns[-1])
+    if may_have_twins(line, strings, sum(text.count('"') for text in (prompt, answer, context))):
         return None
-    prompt = "\n".join(text for texts in turns[:-1] for text in texts)
-    return Example(roles, characters, prompt, "\n".join(turns[-1]), context, instruction is not UNSET)
+    return Example(roles, characters, prompt, answer, context, instruction is not UNSET)
 
 
 def _roles(conversation: Conversation) -> tuple[str, ...] | None:
@@ -81,7 +84,10 @@ def _roles(conversation: Conversation) -> tuple[str, ...] | None:
     return roles if roles == ("user", "model") * half else None
 
 
-def acceptable(instruction: Instruction, line: bytes) -> bool:
-    """Whether a question with its answer holds no blank in its system instruction, and certainly no twin."""
-    strings = PAIR_STRINGS + instruction_strings(instruction)
-    return instruction_text(instruction) is not None and not may_have_twins(line, strings)
+def acceptable(instruction: Instruction, line: bytes, quoted: int) -> bool:
+    """Whether a question with its answer holds no blank in its system instruction, and certainly no twin.
+
+    :param quoted: quotation marks in question and answer.
+    """
+    text, strings = instruction_text(instruction), PAIR_STRINGS + instruction_strings(instruction)
+    return text is not None and not may_have_twins(line, strings, quoted + text.count('"'))

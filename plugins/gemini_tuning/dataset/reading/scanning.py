@@ -123,7 +123,7 @@ class Scanner:
 
     def _lines(self, block: bytes, found: _Range) -> None:  # here calls are what costs
         """Check lines of ordinary length; a pair that is good is accepted without calling another function."""
-        decode, unset, overhead, quotes = shapes.decode_pair, UNSET, PAIR_OVERHEAD, 2 * PAIR_STRINGS
+        decode, unset, overhead = shapes.decode_pair, UNSET, PAIR_OVERHEAD
         add_prompt, add_size = found.pending.append, found.pair_sizes.append
         lines = io.BytesIO(block)
         misses, pairs = 0, -1  # in a row, and how many there were at the last
@@ -145,10 +145,11 @@ class Scanner:
             good = not (prompt.isspace() or answer.isspace())
             if len(line) - characters > overhead:
                 instruction = pair.systemInstruction  # without one a line is no longer than that, or has escapes
+                quoted = prompt.count('"') + answer.count('"')
                 if instruction is unset:
-                    good = good and (line.count(b'"') == quotes or not may_have_twins(line, PAIR_STRINGS))
+                    good = good and not may_have_twins(line, PAIR_STRINGS, quoted)
                 else:
-                    good = good and acceptable(instruction, line)
+                    good = good and acceptable(instruction, line, quoted)
                     found.instructed += good
                     characters += sum(len(part.text) for part in instruction.parts)
             if good:
