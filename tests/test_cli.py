@@ -327,6 +327,15 @@ class TestExactTokens:
         asked = [one["path"] for one in google.requests() if one["path"].endswith(":countTokens")]
         assert f"projects/{google.project}/locations/us/publishers/google/models/gemini-3.5-flash" in asked[-1]
 
+    def test_an_estimate_says_what_else_was_counted(self, capsys, google, tmp_path):
+        data, short = tmp_path / "train.jsonl", (SAMPLE / "train.jsonl").read_text()
+        long = short.splitlines()[0].replace('"text": "', '"text": "' + "Hello? " * 60_000, 1)
+        data.write_text(f"{short}{long}\n")
+        status, out, _ = run(capsys, "estimate", data, *MODEL, "--exact-tokens")
+        assert status == 0
+        assert "train.jsonl: the service counted 1 example that may be over 131,072 tokens." in out
+        assert "second time" not in out
+
     def test_without_credentials_it_is_said_how_to_do_without(self, capsys, monkeypatch, tmp_path):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
         status, out, err = run(capsys, "validate", SAMPLE / "train.jsonl", *MODEL, "--exact-tokens")

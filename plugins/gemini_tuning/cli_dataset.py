@@ -12,7 +12,7 @@ from typing import Any
 
 from gemini_tuning import cli_google
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.cost import budget, left_out
+from gemini_tuning.dataset.cost import budget
 from gemini_tuning.dataset.options import Checks
 from gemini_tuning.dataset.reading.progress import Report, to_terminal
 from gemini_tuning.dataset.reading.source import in_cloud_storage
@@ -129,7 +129,7 @@ def _estimate(parsed: argparse.Namespace, show: cli_google.Show) -> int:
     if report.estimate is None or not report.accepted:
         print(f"gemini-tuning: {report.headline()}; see 'gemini-tuning validate'.", file=sys.stderr)
         return REJECTED
-    notes = left_out(report.estimate, None)
+    notes = [note for note in report.notes if "second time" not in note]  # nobody expects that of an estimate
     show(parsed, report.estimate.to_json(), "\n".join([str(report.estimate), estimate_rule(report.estimate), *notes]))
     return ACCEPTED
 

@@ -21,7 +21,6 @@ from gemini_tuning.dataset.reading.scanning import Explainer, Scanner
 from gemini_tuning.dataset.reports.report import Finding, Findings
 
 RULES = Rules(media_types={"image/png": "image", "video/mp4": "video"}, files_per_example={"image": 30, "video": 1})
-OBSERVED = {"degenerate-answer", "long-example"}  # told of good lines too
 bounded = settings(derandomize=True, database=None, deadline=None, max_examples=1500)
 
 
@@ -44,7 +43,7 @@ def agree(line):
     faults, expected = judged(line)
     found = scanned(line)
     if not found.legacy:
-        assert [fault for _, fault in found.findings if fault.code not in OBSERVED] == faults
+        assert [fault for _, fault in found.findings if fault.code != "long-example"] == faults
     if expected is None:
         assert (len(found.prompts), len(found.skipped)) == (0, 8)
         return

@@ -296,6 +296,38 @@ def test_every_code_is_documented_once():
     assert all(code.hint for code in Code)
 
 
+PAIR = {"question": "a", "answer": "b"}
+
+
+class TestWrapped:
+    @pytest.mark.parametrize(
+        "example",
+        [
+            PAIR,
+            {"messages": [said("user", "a"), said("assistant", "b")]},
+            {"conversations": [spoken("human", "a"), spoken("gpt", "b")]},
+            {"contents": turns("a", "b")},
+        ],
+    )
+    @pytest.mark.parametrize("wanted", [None, Format.WRAPPED])
+    def test_what_is_alone_in_an_object_is_unwrapped(self, example, wanted):
+        assert convert({"item": example}, wanted) == ({"contents": turns("a", "b")}, [])
+
+    def test_the_format_that_is_wanted_is_that_of_the_example(self):
+        assert convert({"item": PAIR}, Format.QUESTION_ANSWER) == ({"contents": turns("a", "b")}, [])
+
+    def test_places_are_those_of_the_line(self):
+        assert convert({"the item": PAIR | {"id": 1}})[1] == [("field-left-out", "['the item'].id", False)]
+        assert convert({"item": {"messages": [said("user", "a")]}})[1] == [("last-turn", "item.messages", True)]
+        assert convert({"item": {"chosen": "a", "rejected": "b"}})[1] == [("unsupported-format", "item", True)]
+
+    def test_beside_anything_else_it_is_refused_and_named(self):
+        line = json.dumps({"run": "r", "item": PAIR, "grades": []}).encode()
+        done = convert_line(line, None, keep_weights=False)
+        assert done.data is None
+        assert [(loss.code, "'item'" in loss.hint) for loss in done.losses] == [("unknown-format", True)]
+
+
 def test_every_format_that_is_read_is_documented():
     text = (PROJECT / "include" / "datasets" / "CONVERTING.md").read_text(encoding="utf-8")
     assert [known for known in Format if known.convertible and f"`{known}`" not in text] == []

@@ -2,9 +2,15 @@
 
 import itertools
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +31,7 @@ from gemini_tuning.tuning.tokens import TokenCounter, counting_location
 
 MODELS = ModelTable.load()
 MODEL = "gemini-2.5-flash"
+PLUGINS = str(Path(counting.__file__).parents[2])
 AUDIO = {"fileData": {"mimeType": "audio/mp3", "fileUri": "gs://b/f"}}
 
 
@@ -64,7 +71,8 @@ def service():
 def check(tmp_path, service):
     def check(train, validation=(), models=MODELS, counter=None, budget_usd=None, rejected=None, **checks):
         for name, lines in (("train.jsonl", train), ("validation.jsonl", validation)):
-            (tmp_path / name).write_text("".join(json.dumps(one) + "\n" for one in lines))
+            texts = (one if isinstance(one, str) else json.dumps(one) for one in lines)
+            (tmp_path / name).write_text("".join(f"{text}\n" for text in texts))
         return check_dataset(
             "train.jsonl",
             "validation.jsonl" if validation else None,
@@ -135,6 +143,19 @@ def test_examples_near_the_limit_are_judged_by_their_count(check, service, monke
     assert "train.jsonl: the service counted 2 examples that may be over 100 tokens." in report.notes
 
 
+def test_numbers_that_are_longer_written_out_are_not_overlooked(check):
+    turns = [
+        {"role": "user", "parts": [{"text": "10#"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"numbers": []}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
+        {"role": "model", "parts": [{"text": "ok"}]},
+    ]
+    tools = [{"functionDeclarations": [{"name": "f", "description": "Adds."}]}]
+    numbers = json.dumps({"tools": tools, "contents": turns}).replace("[]", f"[{','.join(['1e15'] * 310)}]")
+    report = check([*[line(50, 50)] * 20, numbers], models=limited(1000))
+    assert long_ones(report).keys() == {21}
+
+
 def test_a_text_of_another_language_is_judged_by_what_the_sample_showed(check):
     report = check([*[line(20, 60)] * 300, line(40, 120), line(40, 95)], models=limited(100))
     assert long_ones(report) == {301: "120 tokens (counted), the service takes 100 in an example"}
@@ -183,6 +204,64 @@ def test_a_few_requests_are_under_way_at_a_time(check, service):
 
     check([line(50, number) for number in range(1, 41)], counter=lambda: slow)
     assert 2 <= most[0] <= 4
+
+
+def test_lines_that_are_not_asked_about_hold_up_no_request(check, monkeypatch):
+    monkeypatch.setattr(counting, "SAMPLE", 8)
+    monkeypatch.setattr(counting, "MOST", 20)
+    together = threading.Barrier(4)
+
+    def count(example, where):
+        together.wait(30)
+        return 90
+
+    report = check([*[line(50, 50)] * 8, *[line(110, 90)] * 400], models=limited(100), counter=lambda: count)
+    assert any("counted 20 examples" in note for note in report.notes)
+
+
+def test_a_failure_waits_for_no_other_request(check):
+    end, answered = threading.Event(), []
+
+    def count(example, where):
+        if where.endswith(":1"):
+            raise TransientError("Nobody is there.")
+        answered.append(end.wait(30))
+        return 1
+
+    with pytest.raises(TransientError):
+        check([line(50, 50)] * 30, counter=lambda: count)
+    assert not answered
+    end.set()
+
+
+def test_an_interrupted_program_waits_for_no_request(tmp_path):
+    (tmp_path / "train.jsonl").write_text(f"{json.dumps(line(50, 50))}\n" * 30)
+    program = f"""
+        import threading
+        from gemini_tuning.dataset.check import check_dataset
+        from gemini_tuning.dataset.options import Checks
+        from gemini_tuning.tuning.models import ModelTable
+
+        def count(example, where):
+            print("asked", flush=True)
+            threading.Event().wait()
+
+        check_dataset(
+            {str(tmp_path / "train.jsonl")!r}, None, base_model={MODEL!r}, epochs=1, models=ModelTable.load(),
+            root=None, storage=None, counter=lambda: count, checks=Checks(second_reading=False, exact_tokens=True),
+        )
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": PLUGINS}
+    ) as started:
+        try:
+            assert started.stdout.readline() == "asked\n"
+            started.send_signal(signal.SIGINT)
+            error = started.communicate(timeout=60)[1]
+        finally:
+            started.kill()
+    assert error.rstrip().endswith("KeyboardInterrupt")
 
 
 class TestFilesWithoutEstimate:

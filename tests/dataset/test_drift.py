@@ -185,15 +185,6 @@ def test_nothing_is_said_of_a_file_without_examples():
     assert codes(Profile(), filled) == codes(filled, Profile()) == codes(Profile(), Profile()) == []
 
 
-@bounded
-@given(st.lists(st.tuples(st.integers(0, 10**7), st.sampled_from(["yes", "no", " no", "z" * 300]), st.integers(1, 9))))
-def test_parts_add_up_to_the_whole(examples):
-    whole = profile(examples)
-    parts = profile(examples[::2])
-    parts.merge(profile(examples[1::2]))
-    assert parts == whole
-
-
 def test_histograms_stay_small_and_nearly_exact():
     counted = profile((length, "", 2) for length in range(0, 3_000_000, 7))
     assert len(counted.prompts) < 1_200

@@ -3,14 +3,21 @@
 import gzip
 import json
 import random
+import tracemalloc
+from array import array
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.dataset.check import check_dataset
-from gemini_tuning.dataset.lines.examples import coarse_key, normalised, repeats_a_phrase
+from gemini_tuning.dataset.codes import severities
+from gemini_tuning.dataset.comparing.duplicates import compare
+from gemini_tuning.dataset.lines.examples import coarse_key, digest, example, normalised, repeats_a_phrase
 from gemini_tuning.dataset.reading import tallies
+from gemini_tuning.dataset.reading.files import FileScan
+from gemini_tuning.dataset.reports.report import DatasetFile, Findings
 from gemini_tuning.tuning.models import ModelTable
 
 MODELS = ModelTable.load()
@@ -45,13 +52,13 @@ def found(tmp_path):
             storage=None,
             **settings,
         )
-        wanted = {"duplicate-example", "normalised-duplicate", "repeated-prompt", "validation-leak", "smoke-leak"}
-        return [(f.code, f.file, f.line) for f in report.warnings if f.code in wanted]
+        return [(f.code, f.file, f.line) for f in report.warnings if f.code in CODES]
 
     return found
 
 
 T, V = "train.jsonl", "validation.jsonl"
+CODES = ("duplicate-example", "normalised-duplicate", "repeated-prompt", "validation-leak", "smoke-leak")
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -107,6 +114,120 @@ def test_in_large_files_keys_are_sorted_and_find_the_same(found, monkeypatch):
     monkeypatch.setattr(tallies, "_MANY", 10)
     assert found(lines) == counted
     assert len(counted) == 10
+
+
+def compared(files, key, smoke_prompts=()):
+    """Return all that ``compare`` adds, in its order; blank lines are no examples."""
+    scans, keys = [], []
+    for name, lines in files.items():
+        scan = FileScan(DatasetFile(path=name, bytes=0, examples=0, sha256="", crc32c=""))
+        scan.skipped = array("Q", (number for number, text in enumerate(lines) if not text))
+        keys.append(array("Q", (key(example(json.loads(text), {}).prompt) for text in lines if text)))
+        scans.append(scan)
+
+    @contextmanager
+    def reopened(scan):
+        yield (f"{text}\n".encode() for text in files[scan.reference])
+
+    told = []
+    findings = Findings(severities(dict.fromkeys(CODES, "error")), told.append)
+    compare(scans, keys, key, smoke_prompts, findings, reopened)
+    return [(finding.code, finding.file, finding.line, finding.message) for finding in told]
+
+
+def plainly(files, key, smoke_prompts=()):
+    """Return the same by looking at each line and all before it."""
+    read = {
+        name: [(number, text, example(json.loads(text), {})) for number, text in enumerate(lines, 1) if text]
+        for name, lines in files.items()
+    }
+    keys = {name: [key(found.prompt) for *_, found in lines] for name, lines in read.items()}
+    elsewhere = {
+        T: {key(prompt) for prompt in smoke_prompts}.union(keys.get(V, ())),
+        V: set(keys[T]),
+    }
+    looked = {
+        name: [
+            (number, text, *map(normalised, (found.prompt, found.context, found.answer)))
+            for (number, text, found), own in zip(lines, keys[name], strict=True)
+            if keys[name].count(own) > 1 or own in elsewhere[name]
+        ]
+        for name, lines in read.items()
+    }
+    told = []
+    for name, lines in looked.items():
+        for place, (number, text, *said) in enumerate(lines):
+            before = lines[:place]
+            same = [first for first, other, *_ in before if other.rstrip("\r") == text.rstrip("\r")]
+            alike = [first for first, _, *other in before if other == said]
+            repeated = [first for first, _, *other in before if other[:2] == said[:2]]
+            if same:
+                told.append(("duplicate-example", name, number, f"the same as line {same[0]}"))
+            elif alike:
+                but = "but for case, spaces or closing punctuation"
+                told.append(("normalised-duplicate", name, number, f"the same as line {alike[0]} {but}"))
+            elif repeated:
+                message = f"the same prompt as line {repeated[0]}, with another answer"
+                told.append(("repeated-prompt", name, number, message))
+    first = {prompt: number for number, _, prompt, *_ in reversed(looked[T])}
+    for number, _, prompt, *_ in looked.get(V, ()):
+        if prompt in first:
+            told.append(("validation-leak", V, number, f"the same prompt as training line {first[prompt]} ({T})"))
+    for place, prompt in enumerate(map(normalised, smoke_prompts), 1):
+        if prompt in first:
+            told.append(("smoke-leak", T, first[prompt], f"the prompt of smoke test {place}"))
+    return told
+
+
+questions = st.sampled_from(["How?", "how", "HOW ", "Größe", "GRÖSSE?", "a\nb", "a b", "c", "d", "e", "f"])
+texts = st.one_of(
+    st.just(""),
+    st.builds(
+        lambda *given, end: line(*given) + end,
+        questions,
+        st.sampled_from(["yes", "Yes!", "no"]),
+        st.sampled_from([None, None, "Be kind.", "be kind", "Be short."]),
+        st.sampled_from([(), (), (), [{"fileData": {"mimeType": "image/png", "fileUri": "gs://b/1.png"}}]]),
+        end=st.sampled_from(["", "", "\r"]),
+    ),
+)
+
+
+@pytest.mark.parametrize("most", [tallies._MANY, -1], ids=["few", "many"])
+@given(
+    train=st.lists(texts, max_size=25),
+    validation=st.none() | st.lists(texts, max_size=15),
+    smoke_prompts=st.lists(questions, max_size=3),
+    key=st.sampled_from([digest, coarse_key]),
+)
+@settings(derandomize=True, database=None, deadline=None, max_examples=400)
+def test_whatever_repeats_is_told_as_by_comparing_each_with_each(most, train, validation, smoke_prompts, key):
+    files = {T: train} if validation is None else {T: train, V: validation}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tallies, "_MANY", most)
+        assert compared(files, key, smoke_prompts) == plainly(files, key, smoke_prompts)
+
+
+@pytest.mark.parametrize("copies", [2, 20_000])
+def test_of_a_line_that_repeats_a_few_numbers_stay_in_memory(copies, monkeypatch):
+    monkeypatch.setattr(tallies, "_MANY", 10)
+    count = 20_000
+    keys = array("Q", (digest(str(number // copies)) for number in range(count)))
+    scan = FileScan(DatasetFile(path=T, bytes=0, examples=0, sha256="", crc32c=""))
+
+    @contextmanager
+    def reopened(_):
+        yield (line(str(number // copies)).encode() for number in range(count))
+
+    findings = Findings(severities({}))
+    compare([scan], [keys[:40]], digest, ["x"], findings, reopened)  # loads what is loaded once
+    tracemalloc.start()
+    try:
+        compare([scan], [keys], digest, ["x"], findings, reopened)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 120 * count
 
 
 def test_a_multi_turn_prompt_is_all_before_the_last_answer(found):

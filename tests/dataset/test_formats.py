@@ -14,8 +14,12 @@ def messages(*roles, **extra):
 
 KNOWN = [
     (messages("system", "user", "assistant"), Format.OPENAI),
-    (messages("developer", "user", "assistant", "tool"), Format.OPENAI),
-    (messages("user"), Format.OPENAI),
+    (messages("developer", "user", "assistant", "tool", "assistant"), Format.OPENAI),
+    (messages("user", "assistant", "system"), Format.OPENAI),
+    (messages("user"), Format.OPENAI_PROMPT),
+    (messages("developer", "user", tools=[], target="b"), Format.OPENAI_PROMPT),
+    (messages("user", "assistant", "user"), Format.OPENAI_PROMPT),
+    (messages("user", "assistant", "tool", "system"), Format.OPENAI_PROMPT),
     (messages("user", "model", tools=[]), Format.OPENAI),
     (messages("user", "model", "assistant"), Format.OPENAI),
     (messages(), Format.OPENAI),
@@ -48,6 +52,11 @@ KNOWN = [
     ({"input": "a", "output": "b"}, Format.INPUT_OUTPUT),
     ({"instruction": "a", "instances": []}, Format.SELF_INSTRUCT),
     ({"text": "a"}, Format.PLAIN_TEXT),
+    ({"item": messages("user", "assistant")}, Format.WRAPPED),
+    ({"data": {"question": "a", "answer": "b"}}, Format.WRAPPED),
+    ({"request": {"contents": []}}, Format.WRAPPED),
+    ({"item": messages("user")}, Format.OPENAI_PROMPT),
+    ({"item": {"chosen": "a", "rejected": "b"}}, Format.PREFERENCE),
 ]
 
 
@@ -67,6 +76,11 @@ def test_a_known_format_is_named(document, known):
         {"input": "a", "answer": "b"},
         {"text": "a", "label": "b"},
         {"content": []},
+        {"item": {"question": "a", "answer": "b"}, "id": 1},
+        {"item": {"item": {"question": "a", "answer": "b"}}},
+        {"item": {"target": "a", "nums": "b"}},
+        {"systemInstruction": {"text": "a"}},
+        {"contents": {"contents": []}},
         {},
         [],
         "messages",
@@ -104,6 +118,10 @@ def test_every_format_has_a_label_and_something_to_do(known):
     assert remedy
 
 
+def test_what_to_do_names_no_field_that_a_preference_line_may_lack():
+    assert "chosen" not in Format.PREFERENCE.remedy("train.jsonl")
+
+
 @pytest.mark.parametrize(
     ("reference", "output"),
     [
@@ -113,6 +131,7 @@ def test_every_format_has_a_label_and_something_to_do(known):
         ("my data/it's.json", "my data/it's.gemini.jsonl"),
         (".jsonl", "train.gemini.jsonl"),
         ("./data/train.jsonl", "data/train.gemini.jsonl"),
+        (f"data/{'é' * 122}.jsonl", "data/train.gemini.jsonl"),  # .gemini more than a name may be long
     ],
 )
 def test_the_command_names_both_files_as_a_shell_reads_them(reference, output):

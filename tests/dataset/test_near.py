@@ -1,4 +1,5 @@
 import random
+from array import array
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,8 @@ from hypothesis import strategies as st
 
 from gemini_tuning.dataset.comparing import near as near_module
 from gemini_tuning.dataset.comparing import numbers
-from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute
+from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, learned_from
+from gemini_tuning.dataset.lines.examples import digest
 
 bounded = settings(derandomize=True, max_examples=60, database=None, deadline=None)
 VOCABULARY = [a + b + c for a in "bdklmnprst" for b in "aeiou" for c in "bdfgklmnprstvz"]
@@ -32,6 +34,7 @@ def jaccard(one, other):
 def compare(train, validation=(), **options):
     """Return the pairs among prompts numbered from 1, and the comparison itself."""
     found = NearDuplicates("train.jsonl", "validation.jsonl", **options)
+    found.learn(train[place] for place in learned_from(array("Q", map(digest, train)), sum(map(len, train))))
     for line, prompt in enumerate(train, 1):
         found.add_training(line, prompt)
     for line, prompt in enumerate(validation, 1):
@@ -66,7 +69,7 @@ def test_plain_duplicates_are_not_its_business():
     train = [prose(seed) for seed in range(20)]
     pairs, found = compare([*train, train[3], train[4].upper().replace(" ", "\n ") + " ."], [train[5]])
     assert pairs == []
-    assert found.unverified == 0
+    assert found.unverified == (0, 0)
 
 
 def test_the_same_words_with_other_punctuation_are_near_duplicates():
@@ -117,7 +120,7 @@ def test_many_prompts_that_are_the_same_but_for_numbers_are_told_together():
 def test_so_are_those_that_come_after_the_template_was_learned():
     findings, found = told([prose(seed) for seed in range(3_000)] + orders(400))
     assert [(code, line) for code, line, _ in findings] == [("near-duplicate", 3_002)]
-    assert (found.unverified, found.sampled) == (0, None)
+    assert (found.unverified, found.sampled) == ((0, 0), None)
 
 
 def test_validation_that_is_training_but_for_numbers_is_told_together():
@@ -213,10 +216,10 @@ def test_prompts_that_only_a_template_makes_long_are_counted_by_line():
     assert [lines.tolist() for lines in found.templated] == [list(range(201, 261)), [1]]
 
 
-def test_prompts_of_few_words_are_counted_as_not_compared():
+def test_prompts_of_few_words_are_not_compared():
     pairs, found = compare(["What is the capital of France", prose(1)], ["What is the capital of Spain", ""])
     assert pairs == []
-    assert found.too_short == 3
+    assert [file.looked_at for file in found._files] == [(1, 1), (0, 0)]
     assert [len(lines) for lines in found.templated] == [0, 0]
     assert found.sampled is None
 
@@ -250,8 +253,7 @@ def test_every_reported_share_is_exact(prompts, edge):
 @bounded
 @given(st.lists(st.text(max_size=80), max_size=8), st.lists(st.text(max_size=80), max_size=3))
 def test_no_text_breaks_it(train, validation):
-    pairs, found = compare(train, validation)
-    assert found.too_short + sum(file.looked_at[1] for file in found._files) == len(train) + len(validation)
+    pairs, _ = compare(train, validation)
     assert all(0.7 <= pair.share <= 1 for pair in pairs)
 
 
@@ -284,25 +286,31 @@ def test_too_many_pairs_are_counted_and_leaks_come_first(monkeypatch):
         {pair.training_line for pair in pairs} | {pair.line for pair in pairs if not pair.leak},
         {1, 2},
     )
-    assert found.unverified == 17
+    assert found.unverified == (17, 0)
+    monkeypatch.setattr(near_module, "VERIFIED", 1)
+    assert found.unverified == (20, 1)
 
 
-def test_of_a_long_file_a_sample_is_compared_and_said_so():
+def test_of_a_long_file_a_sample_is_compared_and_said_so(monkeypatch):
+    monkeypatch.setattr(near_module, "KEPT", 600)
     train = [prose(seed) for seed in range(1_000)]
     train += [changed(text, [11]) for text in train]
-    pairs, found = compare(train, kept=600)
+    pairs, found = compare(train)
     looked_at, of = found.sampled
     assert of == 2_000
     assert 300 <= looked_at <= 600
     assert 0.25 * looked_at <= len(pairs) <= looked_at / 2  # chance alone would leave an eighth of them together
     assert all(pair.line == pair.training_line + 1_000 for pair in pairs)
-    again, _ = compare(train, kept=600)
+    again, _ = compare(train)
     assert again == pairs
+    other_way, _ = compare(train[::-1])
+    assert {2_001 - pair.line for pair in other_way} == {pair.training_line for pair in pairs}
 
 
-def test_a_finding_names_lines_share_threshold_and_sample_but_no_text():
+def test_a_finding_names_lines_share_threshold_and_sample_but_no_text(monkeypatch):
+    monkeypatch.setattr(near_module, "KEPT", 200)
     train = [prose(seed) for seed in range(300)]
-    found = NearDuplicates("train.jsonl", "validation.jsonl", kept=200)
+    found = NearDuplicates("train.jsonl", "validation.jsonl")
     for line, prompt in enumerate(train, 1):
         found.add_training(line, prompt)
     kept = found._files[0].lines.tolist()
@@ -336,7 +344,7 @@ def test_only_the_beginning_of_a_huge_prompt_is_compared():
 
 def test_nothing_at_all():
     pairs, found = compare([])
-    assert (pairs, found.sampled, found.too_short) == ([], None, 0)
+    assert (pairs, found.sampled, found.unverified, found.wanted()) == ([], None, (0, 0), (set(), set()))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.49, 1.01, float("nan")])

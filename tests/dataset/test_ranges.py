@@ -65,19 +65,24 @@ def whole(file):
 def test_the_size_of_ranges_makes_no_difference(file, whole, length, processes, monkeypatch):
     if (length, processes) == (1, 2):
         length = 1_000
-    monkeypatch.setattr(ranges.of_file, "__defaults__", (length,))
+    monkeypatch.setattr(ranges, "RANGE", length)
     assert check(file, processes) == whole
 
 
-@pytest.mark.parametrize("length", [1, 3_000, 10**9])
-def test_a_stream_is_read_like_a_file(file, whole, length):
+@pytest.mark.parametrize("length", [100, 3_000, 10**9])
+def test_a_stream_is_cut_into_whole_lines(file, length, monkeypatch):
+    monkeypatch.setattr(ranges, "RANGE", length)
     content = file.read_bytes()
-    tasks = ranges.of_stream(io.BytesIO(content).read, length=length)
-    assert b"".join(task.data for task in tasks) == content
+    tasks = [task.data for task in ranges.of_stream(io.BytesIO(content).read)]
+    assert b"".join(tasks) == content
+    assert all(task.endswith(b"\n") for task in tasks[:-1])
+    assert (len(tasks) > 100) == (length < len(content) // 100)
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2, 5])
-def test_gzip_is_the_same_but_for_one_error(file, whole, tmp_path, processes):
+@pytest.mark.parametrize("length", [3_000, 10**9])
+def test_gzip_is_the_same_but_for_one_error(file, whole, tmp_path, length, processes, monkeypatch):
+    monkeypatch.setattr(ranges, "RANGE", length)
     packed = tmp_path / "train.jsonl"
     packed.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     report = check(packed, processes)
@@ -90,7 +95,7 @@ def test_gzip_is_the_same_but_for_one_error(file, whole, tmp_path, processes):
 def test_many_lines_of_one_fault_are_listed_from_the_top_and_counted_to_the_end(tmp_path, monkeypatch):
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"{}\n" * 5000)
-    monkeypatch.setattr(ranges.of_file, "__defaults__", (100,))
+    monkeypatch.setattr(ranges, "RANGE", 100)
     for processes in (0, 2):
         report = check(path, processes)
         assert report.counts.by_code["missing-field"] == 5000
@@ -138,7 +143,7 @@ def gone(child):
 
 @pytest.mark.parametrize("both", [False, True])
 def test_a_child_that_dies_is_replaced_by_this_process(file, whole, children, both, monkeypatch, caplog):
-    monkeypatch.setattr(ranges.of_file, "__defaults__", (20_000,))
+    monkeypatch.setattr(ranges, "RANGE", 20_000)
     asked = pool.Process._ask
 
     def dying(self, lane, task):
@@ -172,7 +177,7 @@ def test_a_daemonic_process_may_check_in_several_processes_too(file, whole, tmp_
 
 
 def test_nothing_is_left_running_when_a_check_is_given_up(file, children, monkeypatch):
-    monkeypatch.setattr(ranges.of_file, "__defaults__", (5_000,))
+    monkeypatch.setattr(ranges, "RANGE", 5_000)
     with pytest.raises(KeyboardInterrupt):
         check(file, 2, progress=lambda progress: (_ for _ in ()).throw(KeyboardInterrupt))
     assert len(children) == 1

@@ -2,13 +2,17 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pytest
 from tests.dataset.lines import DAMAGE, good_lines
 
 from gemini_tuning.dataset.check import check_dataset
 from gemini_tuning.dataset.codes import CODES, LISTED_PER_CODE
+from gemini_tuning.dataset.lines.rules import Rules
 from gemini_tuning.dataset.options import Checks
+from gemini_tuning.dataset.reports.rejections import Rejections
+from gemini_tuning.dataset.reports.report import Finding
 from gemini_tuning.errors import UnusableInputError
 from gemini_tuning.tuning.models import ModelTable
 
@@ -80,6 +84,44 @@ def test_what_only_a_comparison_or_a_severity_rejects_comes_back_too(rejected):
     assert rejected(content, second_reading=True)[1] == []
     (line,) = rejected(content, second_reading=True, severities={"degenerate-answer": "error"})[1]
     assert (line.line, line.faults[0].code) == (2, "degenerate-answer")
+
+
+def test_a_line_that_several_comparisons_reject_has_all_their_reasons(rejected, tmp_path):
+    one, two = good_lines(2, 2)
+    (tmp_path / "v.jsonl").write_bytes(b"\n".join([two, b"{}", one, one]))
+    severities = dict.fromkeys(("duplicate-example", "validation-leak"), "error")
+    _, lines = rejected(
+        b"\n".join([one, one, one]), "tr\udc80.jsonl", "v.jsonl", severities=severities, second_reading=True
+    )
+    assert [(line.file, line.line, [(fault.code, fault.message) for fault in line.faults]) for line in lines] == [
+        ("tr\udc80.jsonl", 2, [("duplicate-example", "the same as line 1")]),
+        ("tr\udc80.jsonl", 3, [("duplicate-example", "the same as line 1")]),
+        ("v.jsonl", 2, [("missing-field", "field 'contents' is missing")]),
+        ("v.jsonl", 3, [("validation-leak", "the same prompt as training line 1 (tr\udc80.jsonl)")]),
+        (
+            "v.jsonl",
+            4,
+            [
+                ("duplicate-example", "the same as line 3"),
+                ("validation-leak", "the same prompt as training line 1 (tr\udc80.jsonl)"),
+            ],
+        ),
+    ]
+    for line in lines:
+        assert {(fault.file, fault.line) for fault in line.faults} == {(line.file, line.line)}
+
+
+def test_of_an_error_next_to_nothing_stays_in_memory():
+    count = 20_000
+    rejections = Rejections(Rules())
+    tracemalloc.start()
+    try:
+        for line in range(count):
+            rejections.add(Finding(code="near-duplicate", file="t", line=line, message=f"like line {line}", hint="x"))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 40 * count
 
 
 def test_lines_of_another_format_name_it_each(rejected):

@@ -154,6 +154,13 @@ def test_a_line_break_inside_a_text_is_told_how_to_write(check):
     assert "line break" not in second.hint + third.hint
 
 
+def test_an_object_spread_over_lines_among_whole_ones_is_told_so_on_each_of_its_lines(check):
+    errors = check(f"{json.dumps(DOCUMENTS[0], indent=2)}\n{JSONL}".encode()).errors
+    assert len(errors) > 10
+    assert {finding.code for finding in errors} == {"invalid-json"}
+    assert [finding.hint for finding in errors if "write the whole object on one line" not in finding.hint] == []
+
+
 @pytest.mark.parametrize(
     ("line", "column", "hint"),
     [

@@ -1,21 +1,27 @@
 """Throw damaged datasets at the check and the converter: ``python -m tests.fuzz.dataset [SECONDS] [SEED]``, by hand.
 
-Every input is made from a seed of its own. Neither may raise anything but the errors that are meant for people, nor
-take longer than a minute; what is accepted fast must be what the judge accepts; and reading a file in other pieces must
-say the same of it. The input that breaks one of these is kept.
+Every input is made from a seed of its own. The check must end with a report, the converter with its files or an error
+that is meant for people, each within a minute; what is accepted fast must be what the judge accepts; and reading a file
+in other pieces and processes must say the same of it. The input that breaks one of these is kept.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from unittest import mock
 
 from tests.dataset.lines import DAMAGE, document, mutated_bytes, mutated_document, written
 from tests.dataset.test_accept import agree
@@ -32,7 +38,7 @@ from gemini_tuning.dataset.reports.text import report_text
 from gemini_tuning.errors import GeminiTuningError
 from gemini_tuning.tuning.models import ModelTable
 
-PATIENCE = 60  # seconds
+PATIENCE = 60  # seconds, for one call
 LINES_AT_ONCE = 200
 MODELS = ModelTable.load()
 OTHER_FORMATS = (
@@ -45,6 +51,33 @@ OTHER_FORMATS = (
     {"prompt": "a", "chosen": "b", "rejected": "c"},
     {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
 )
+
+
+class TooSlowError(BaseException):
+    """A call took longer than ``PATIENCE``; no Exception, or what is tried could take it for an error of its own."""
+
+
+def too_slow(signal_number: int, frame: FrameType | None) -> None:
+    """Interrupt what takes too long."""
+    raise TooSlowError(f"longer than {PATIENCE} s")
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Allow what happens inside so much time, from now on."""
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)  # again, should the first be lost in a destructor
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class NoWarnings(logging.Handler):
+    """Fails where a check warns, as of a child process that died: what it did is done again, and nobody would know."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Fail."""
+        raise AssertionError(record.getMessage())
 
 
 def line_of(rng: random.Random) -> bytes:
@@ -99,46 +132,39 @@ def check_file(rng: random.Random, data: bytes, folder: Path) -> None:
     checks = {"second_reading": rng.choice((None, True, False)), "private_data": rng.choice((None, {}))}
     aside = folder / "aside.jsonl"
     model = rng.choice(("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-3.1-flash-lite", "another"))
-    compared, reports = rng.random() < 0.5, []
-    usual = ranges.of_file.__defaults__
-    for length in (usual[0], rng.choice((50, 500, 5000))):
-        ranges.of_file.__defaults__ = (length,)
-        try:
-            reports.append(
-                check_dataset(
-                    str(train),
-                    str(validation) if compared else None,
-                    base_model=model,
-                    epochs=None,
-                    models=MODELS,
-                    root=None,
-                    storage=None,  # type: ignore[arg-type]
-                    checks=Checks.from_json(checks),
-                    smoke_prompts=["Hello?", ""],
-                    rejected=lambda lines: write_quarantine(aside, lines, force=True) and None,
-                )
+    compared, outcomes = rng.random() < 0.5, []
+    for length, processes in ((ranges.RANGE, 0), (rng.choice((50, 500, 5000)), rng.choice((0, 2)))):
+        with mock.patch.object(ranges, "RANGE", length), patience():
+            report = check_dataset(
+                str(train),
+                str(validation) if compared else None,
+                base_model=model,
+                epochs=None,
+                models=MODELS,
+                root=None,
+                storage=None,  # type: ignore[arg-type]
+                checks=Checks.from_json(checks),
+                smoke_prompts=["Hello?", ""],
+                rejected=lambda lines: write_quarantine(aside, lines, force=True) and None,
+                processes=processes,
             )
-        except GeminiTuningError:
-            reports.append(None)
-        finally:
-            ranges.of_file.__defaults__ = usual
-    assert reports[0] == reports[1], "read in other pieces it is another verdict"
-    report = reports[0]
-    if report is not None:
+        outcomes.append((report, aside.read_bytes()))
+    assert outcomes[0] == outcomes[1], "read in other pieces it is another verdict"
+    with patience():
         assert DatasetReport.from_json(json.loads(json.dumps(report.to_json()))) == report
-        report_text(report).encode()
-        report_markdown(report).encode()
-        report_html(report).encode()
+        for shown in (report_text, report_markdown, report_html):
+            shown(report).encode()
     try:
-        convert_file(
-            str(train),
-            str(folder / "converted.jsonl"),
-            wanted=None,
-            keep_weights=rng.random() < 0.5,
-            loss_report=str(folder / "losses.jsonl"),
-            force=True,
-            storage=None,  # type: ignore[arg-type]
-        )
+        with patience():
+            convert_file(
+                str(train),
+                str(folder / "converted.jsonl"),
+                wanted=None,
+                keep_weights=rng.random() < 0.5,
+                loss_report=str(folder / "losses.jsonl"),
+                force=True,
+                storage=None,  # type: ignore[arg-type]
+            )
     except GeminiTuningError:
         return
     converted = folder / "converted.jsonl"
@@ -155,7 +181,8 @@ def attempt(seed: int, folder: Path) -> int:
         line = line_of(rng)
         if line.strip(b"\r"):
             (folder / "line").write_bytes(line)
-            agree(line)
+            with patience():
+                agree(line)
             tried += len(line)
     data = file_of(rng)
     check_file(rng, data, folder)
@@ -166,24 +193,21 @@ def main() -> None:
     """Go on for so many seconds of processor time."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError(f"longer than {PATIENCE} s")))
+    signal.signal(signal.SIGALRM, too_slow)
+    logging.getLogger("gemini_tuning").addHandler(NoWarnings(logging.WARNING))
     tried = 0
     seed = first
     said = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         while (used := sum(os.times()[:4])) < seconds:
-            signal.alarm(PATIENCE)
             try:
                 tried += attempt(seed, folder)
             except BaseException:
                 kept = Path(f"fuzz-{seed}")
-                folder.rename(kept)
-                folder.mkdir()
+                shutil.copytree(folder, kept, dirs_exist_ok=True)
                 sys.stderr.write(f"Seed {seed}: its input is in {kept}/.\n")
                 raise
-            finally:
-                signal.alarm(0)
             seed += 1
             if time.monotonic() - said > PATIENCE:
                 said = time.monotonic()

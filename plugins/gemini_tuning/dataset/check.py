@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from gemini_tuning.dataset.codes import severities
-from gemini_tuning.dataset.comparing.analyses import analyse, scanner_of
+from gemini_tuning.dataset.comparing.second_reading import analyse, scanner_of
 from gemini_tuning.dataset.cost import estimate, estimated_tokens, left_out, over_budget
 from gemini_tuning.dataset.counting import Count, connected, count_tokens, without_length
 from gemini_tuning.dataset.limits import check_limits, rules_of

@@ -109,6 +109,22 @@ CODES: dict[str, Code] = {
 }
 
 
+# What a second reading finds alone, or finds all of: the first knows of prompts only whether they are equal.
+ON_SECOND_READING = (
+    "invisible-text",
+    "degenerate-answer",
+    "normalised-duplicate",
+    "repeated-prompt",
+    "validation-leak",
+    "smoke-leak",
+    "near-duplicate",
+    "near-duplicate-leak",
+    "length-drift",
+    "label-drift",
+    "unseen-label",
+)
+
+
 def severities(overrides: Mapping[str, Severity] | None) -> dict[str, Severity]:
     """Return every code's severity.
 

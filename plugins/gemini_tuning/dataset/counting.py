@@ -7,18 +7,21 @@ again, and what the sample shows of the estimate corrects it for all the others.
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from random import Random
+from threading import Thread
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from gemini_tuning.dataset.comparing.duplicates import Lines, picked
 from gemini_tuning.dataset.cost import Tokens
+from gemini_tuning.dataset.lines import judge
 from gemini_tuning.dataset.lines.examples import CHARACTERS_PER_TOKEN, NOT_AN_EXAMPLE, Example, example
 from gemini_tuning.dataset.lines.parsing import parse_fast
 from gemini_tuning.dataset.lines.rules import Rules
@@ -31,7 +34,8 @@ SAMPLE = 200  # examples, spread over the training file
 MOST = 1_000  # further examples of each file, so that the number of requests is bounded
 _AT_ONCE = 4  # requests
 _ADVICE = "Exact counting of tokens needs Vertex AI; without exact_tokens they are estimated, and nothing is asked."
-_LONGEST_JSON = 1.5  # times as long as in the line, at most, is the JSON of calls and tools that the estimate counts
+_LONGEST_JSON = 5  # times as long as in the line, at most, is what the estimate counts of it: 1e15 is written out
+_MAY_SHOW_FILES = re.compile(rb"file_?[Uu]ri|\\u00[4-7]")  # the key, also where its letters are escaped
 
 Count = Callable[[dict[str, Any], str], int]  # of an example; its place is for the error
 
@@ -80,6 +84,15 @@ class _Suspects(NamedTuple):
     unmeasured: Counter[int]
 
 
+class _Answer(NamedTuple):
+    """What was found of a wanted line; ``tokens``: None where they weren't asked for."""
+
+    line: int
+    document: dict[str, Any]
+    example: Example
+    tokens: int | None
+
+
 class _Asking:
     def __init__(self, rules: Rules, count: Count, lines: Lines) -> None:
         self._rules = rules
@@ -98,7 +111,7 @@ class _Asking:
 
         wanted = (scan.line_of(index) for index in _evenly(len(scan.prompts), SAMPLE))
         answers = self._answers(scan, wanted, ordinary)
-        return [(found.tokens, tokens) for _, found, tokens in answers if tokens is not None]
+        return [(one.example.tokens, one.tokens) for one in answers if one.tokens is not None]
 
     def suspects(self, scan: FileScan, factor: float, findings: Findings) -> _Suspects:
         """Return the examples about which the estimate, times the factor, leaves doubt; report those without any."""
@@ -109,12 +122,12 @@ class _Asking:
         shortest = self._most / upper * CHARACTERS_PER_TOKEN / _LONGEST_JSON if upper else math.inf  # bytes
         with self._lines(scan) as stream:
             for number, line in picked(stream, map(scan.line_of, range(len(scan.prompts)))):
-                if len(line) < shortest and b"fileUri" not in line and b"file_uri" not in line:
+                if len(line) < shortest and not _MAY_SHOW_FILES.search(line):
                     continue
-                found = self._example(scan, line)[1]
+                document, found = self._example(scan, line)
                 unmeasured[found.tokens] += found.unmeasured
                 if found.tokens * lower > self._most:
-                    self._add_long(scan, number, found, round(found.tokens * factor), findings)
+                    self._add_long(scan, number, document, round(found.tokens * factor), findings)
                 elif found.unmeasured or found.tokens * upper > self._most:
                     suspects.append(number)
         return _Suspects(suspects, unmeasured)
@@ -125,12 +138,12 @@ class _Asking:
         """Count suspects, as many as may be; return the tokens of those with files to measure, and what to note."""
         asked = {suspects.lines[index] for index in _evenly(len(suspects.lines), MOST)}
         with_files = []
-        for number, found, tokens in self._answers(scan, suspects.lines, lambda line, _: line in asked):
+        for line, document, found, tokens in self._answers(scan, suspects.lines, lambda line, _: line in asked):
             if tokens is not None and found.unmeasured:
                 with_files.append(tokens)
             length = round(found.tokens * factor) if tokens is None else tokens
             if length > self._most:
-                self._add_long(scan, number, found, length, findings, counted=tokens is not None)
+                self._add_long(scan, line, document, length, findings, counted=tokens is not None)
         if not asked or self._rules.tokens_per_example is None:
             return with_files, []
         number_, rest = plural(len(asked), "example"), len(suspects.lines) - len(asked)
@@ -139,34 +152,42 @@ class _Asking:
 
     def _answers(
         self, scan: FileScan, wanted: Iterable[int], asks: Callable[[int, Example], bool]
-    ) -> Iterator[tuple[int, Example, int | None]]:
-        """Yield line number, example and counted tokens, None where it isn't asked, of the wanted lines in their order.
+    ) -> Iterator[_Answer]:
+        """Yield the wanted lines in their order, but for those that aren't asked about: they needn't wait.
 
         :param wanted: line numbers from 1, ascending.
         """
-        waiting: deque[tuple[int, Example, Future[int] | None]] = deque()
+        waiting: deque[tuple[int, dict[str, Any], Example, Future[int]]] = deque()
 
-        def first() -> tuple[int, Example, int | None]:
-            number, found, future = waiting.popleft()
-            return number, found, future.result() if future else None
+        def first() -> _Answer:
+            line, document, found, answer = waiting.popleft()
+            return _Answer(line, document, found, answer.result())
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool, self._lines(scan) as stream:
-            try:
-                for number, line in picked(stream, wanted):
-                    document, found = self._example(scan, line)
-                    asked = asks(number, found)
-                    future = pool.submit(self._ask, document, f"{scan.reference}:{number}") if asked else None
-                    waiting.append((number, found, future))
-                    if len(waiting) > _AT_ONCE:  # so that no more of them than that are in memory
-                        yield first()
-                while waiting:
+        with self._lines(scan) as stream:
+            for number, line in picked(stream, wanted):
+                document, found = self._example(scan, line)
+                if not asks(number, found):
+                    yield _Answer(number, document, found, None)
+                    continue
+                if len(waiting) == _AT_ONCE:
                     yield first()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                waiting.append((number, document, found, self._ask(document, f"{scan.reference}:{number}")))
+            while waiting:
+                yield first()
 
-    def _ask(self, document: dict[str, Any], where: str) -> int:
-        with _advising():
-            return self._count(document, where)
+    def _ask(self, document: dict[str, Any], where: str) -> Future[int]:
+        """Ask in a thread that nobody has to wait for: those of a pool would keep the program from ending."""
+        answer = Future[int]()
+
+        def run() -> None:
+            try:
+                with _advising():
+                    answer.set_result(self._count(document, where))
+            except BaseException as error:  # it is raised again where the answer is wanted
+                answer.set_exception(error)
+
+        Thread(target=run, name="token-count", daemon=True).start()
+        return answer
 
     def _example(self, scan: FileScan, line: bytes) -> tuple[dict[str, Any], Example]:
         try:
@@ -176,12 +197,18 @@ class _Asking:
             raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.") from None
 
     def _add_long(
-        self, scan: FileScan, line: int, found: Example, tokens: int, findings: Findings, *, counted: bool = False
+        self,
+        scan: FileScan,
+        line: int,
+        document: dict[str, Any],
+        tokens: int,
+        findings: Findings,
+        *,
+        counted: bool = False,
     ) -> None:
         fault = long_example(tokens, int(self._most), counted=counted)
         findings.add(Finding(file=scan.reference, line=line, **fault._asdict()))
-        limits = self._rules.files_per_example.items()
-        scan.dropped += not any(found.files.count(kind) > most for kind, most in limits)  # those are dropped already
+        scan.dropped += "too-many-files" not in judge.codes(document, self._rules)  # else it is dropped already
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from gemini_tuning.dataset.codes import Severity, severities
+from gemini_tuning.dataset.codes import ON_SECOND_READING, Severity, severities
 from gemini_tuning.dataset.private.checksums import CHECKSUMS
 from gemini_tuning.errors import ConfigError
 from gemini_tuning.explain import did_you_mean
@@ -78,6 +78,17 @@ class Checks(Value):
         description="Send examples to Vertex AI to have their tokens counted: a sample, and all that may be too long.",
     )
     private_data: PrivateData | None = Field(default=None, description="Unset: it is not looked for.")
+
+    @model_validator(mode="after")
+    def _errors_are_looked_for(self) -> Self:
+        errors = [code for code in ON_SECOND_READING if self.severities.get(code) == "error"]
+        if errors and self.second_reading is False:
+            listed = " and ".join(errors)
+            raise ValueError(
+                f"the second reading is switched off, and without it not every {listed} is found: "
+                "leave it on, or let that be a warning"
+            )
+        return self
 
 
 USUAL = Checks()

@@ -31,7 +31,7 @@ _NAMED = 3
 
 @dataclass
 class Profile:
-    """The histograms of one file; adds up over parts of a file, in any order.
+    """The histograms of one file.
 
     Lengths from 128 on are rounded down by less than a hundredth. ``labels`` counts answers as long as there are few
     different ones; ``other`` counts the answers that were too long for it, or came too late.
@@ -50,29 +50,17 @@ class Profile:
         self.prompts[_rounded(prompt_characters)] += 1
         self.answers[_rounded(len(answer))] += 1
         self.turns[turns] += 1
-        self._label(answer.strip() if len(answer) <= LONGEST_LABEL else None, 1)
-
-    def merge(self, part: Profile) -> None:
-        """Count the examples of another part of the file."""
-        self.examples += part.examples
-        self.prompts.update(part.prompts)
-        self.answers.update(part.answers)
-        self.turns.update(part.turns)
-        self.other += part.other
-        for label, count in part.labels.items():
-            self._label(label, count)
+        label = answer.strip() if len(answer) <= LONGEST_LABEL else None
+        if label is not None and (label in self.labels or len(self.labels) < _KEPT_LABELS):
+            self.labels[label] += 1
+        else:
+            self.other += 1
 
     @property
     def classifies(self) -> bool:
         """Whether the answers are labels: few different ones, many times each."""
         few = len(self.labels) <= min(MOST_LABELS, self.examples / EXAMPLES_PER_LABEL)
         return few and bool(self.labels) and self.other <= _OTHER_SHARE * self.examples
-
-    def _label(self, label: str | None, count: int) -> None:
-        if label is not None and (label in self.labels or len(self.labels) < _KEPT_LABELS):
-            self.labels[label] += count
-        else:
-            self.other += count
 
 
 def differences(train: Profile, validation: Profile) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_tuning.dataset.comparing.numbers import Group, Said, groups
-from gemini_tuning.dataset.comparing.shingles import AT_ONCE, FEWEST, LONGEST, Shingler, slices
+from gemini_tuning.dataset.comparing.shingles import AT_ONCE, FEWEST, LONGEST, SHARED_AT_LEAST, SHARED_BY, Shingler
 from gemini_tuning.dataset.lines.examples import normalised
 from gemini_tuning.dataset.reports.report import Finding
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.7  # one word changed in the middle of 17 is still found, as are two in 28
 LOWEST_THRESHOLD = 0.5  # below it, sketches of this size miss too many pairs to be worth their time
-KEPT = 2_000_000  # prompts of a file; at 36 bytes each
+KEPT = 2_000_000  # sketches of a file, at 36 bytes; digests of words, at 20, stay of all: half a group tells nothing
 VERIFIED = 20_000  # pairs that are read again
 SECONDS_PER_PROMPT, SECONDS_PER_BYTE = 4e-6, 25e-9  # on one core of 2024, with room to spare
-LEARNING_PROMPTS, LEARNING_CHARACTERS = 2_000, 1 << 22  # what templates are learned from
+LEARNING_PROMPTS, LEARNING_BYTES = 2_000, 1 << 22  # what templates are learned from
+LEAST_LEARNING_PROMPTS = int(SHARED_AT_LEAST / SHARED_BY)  # of fewer the share that makes a template would be another
 
 _PERMUTATIONS = 16
 _SEED = 20
@@ -44,6 +45,7 @@ _BANDS = (
     *((1, 4, 6), (2, 5, 7), (8, 9, 12), (10, 13, 15), (0, 11, 14), (1, 3, 7)),
 )
 _PLACE_BITS = 24
+_MOST_WAITING = 2_000  # prompts, however short
 _NAMED = 3  # lines of a group
 
 # The process that compared prompts first: its threads don't survive a fork, and a child would wait for them forever.
@@ -69,31 +71,46 @@ def fits_in_a_minute(examples: int, size: int) -> bool:
     return examples * SECONDS_PER_PROMPT + size * SECONDS_PER_BYTE < 60
 
 
+def learned_from(prompts: array[int], size: int) -> list[int]:
+    """Return the places of the prompts to learn templates from: the same prompts in whatever order they stand.
+
+    :param prompts: digests of all; by chance as they are, the smallest are a sample.
+    :param size: bytes of the lines of all.
+    """
+    import numpy as np
+
+    most = min(LEARNING_PROMPTS, max(LEARNING_BYTES * len(prompts) // max(size, 1), LEAST_LEARNING_PROMPTS))
+    _, first = np.unique(np.frombuffer(prompts, np.uint64), return_index=True)
+    found: list[int] = np.sort(first[:most]).tolist()
+    return found
+
+
 class NearDuplicates:
-    """Takes the prompts of both files one after the other, then tells which of them are nearly the same.
+    """Learns templates, takes the prompts of both files, then tells which of them are nearly the same.
 
     :param train: how findings name the training file; likewise ``validation``, None where there is none.
     :param threshold: the share from which prompts count as nearly the same, from 0.5 to 1.
-    :param kept: prompts of a file that are kept in mind; of longer files a sample is compared.
     :raises ValueError: for another threshold.
     """
 
-    def __init__(
-        self, train: str, validation: str | None = None, *, threshold: float = THRESHOLD, kept: int = KEPT
-    ) -> None:
+    def __init__(self, train: str, validation: str | None = None, *, threshold: float = THRESHOLD) -> None:
         if not LOWEST_THRESHOLD <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; it goes from {LOWEST_THRESHOLD} to 1")
         self._names = (train, validation)
         self._threshold = threshold
         self._shingler = Shingler()
-        self._files = (_Sketches(self._shingler, kept), _Sketches(self._shingler, kept))
+        self._files = (_Sketches(self._shingler, KEPT), _Sketches(self._shingler, KEPT))
+
+    def learn(self, prompts: Iterable[str]) -> None:
+        """Learn from different training prompts, before any is added, which phrases belong to a template."""
+        self._shingler.learn(prompt[:LONGEST] for prompt in prompts)
 
     def add_training(self, line: int, prompt: str) -> None:
         """Take one training prompt: all its user turns, as plain text."""
         self._files[0].add(line, prompt)
 
     def add_validation(self, line: int, prompt: str) -> None:
-        """Take one validation prompt; templates are known best when training came before."""
+        """Take one validation prompt."""
         self._files[1].add(line, prompt)
 
     @property
@@ -102,12 +119,7 @@ class NearDuplicates:
         looked_at, of = (sum(counts) for counts in zip(*(file.looked_at for file in self._files), strict=True))
         return (looked_at, of) if looked_at < of else None
 
-    @property
-    def too_short(self) -> int:
-        """How many prompts were not compared, for lack of words that are their own."""
-        return sum(file.too_short for file in self._files)
-
-    @property
+    @cached_property
     def templated(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """The lines, of training and of validation, of prompts that have words enough, but share them with many."""
         import numpy as np
@@ -120,14 +132,16 @@ class NearDuplicates:
         )
 
     @property
-    def unverified(self) -> int:
-        """How many pairs were proposed, but not read again for want of time."""
-        return max(len(self._proposed) - VERIFIED, 0)
+    def unverified(self) -> tuple[int, int]:
+        """How many pairs were proposed, but not read again for want of time: within training, and leaks."""
+        rest = self._proposed[VERIFIED:]
+        leaks = int((rest[:, 0] >= self._files[0].rows).sum())
+        return len(rest) - leaks, leaks
 
     def wanted(self) -> tuple[set[int], set[int]]:
         """Return the lines of training and of validation that ``pairs`` reads again, for who must find them first."""
         train, other = self._files
-        places = {place for pair in self._proposed[:VERIFIED] for place in pair}
+        places = {place for pair in self._proposed[:VERIFIED].tolist() for place in pair}
         own = {place for place in places if place < train.rows}
         return {int(train.lines[place]) for place in own}, {
             int(other.lines[place - train.rows]) for place in places - own
@@ -149,7 +163,7 @@ class NearDuplicates:
         :param text_of: reads a prompt again: file as named above, line number.
         """
         train, other = self._files
-        for place, twin in self._proposed[:VERIFIED]:
+        for place, twin in self._proposed[:VERIFIED].tolist():
             leak = place >= train.rows
             line = int(other.lines[place - train.rows] if leak else train.lines[place])
             training_line = int(train.lines[twin])
@@ -168,7 +182,7 @@ class NearDuplicates:
         return found
 
     @cached_property
-    def _proposed(self) -> list[tuple[int, int]]:
+    def _proposed(self) -> NDArray[np.uint32]:
         _ = self._groups
         return _candidates(*self._files, self._threshold)
 
@@ -235,20 +249,18 @@ class _Sketches:
         self._waiting: list[str] = []
         self._waiting_lines: list[int] = []
         self._characters = 0
-        self._most_characters = LEARNING_CHARACTERS
         self._every = 1
         self._rows = 0
         self._compared = 0
         self._left_out = 0
         self._said = Said()
-        self.too_short = 0
         self.templated = array("I")
 
     def add(self, line: int, prompt: str) -> None:
         self._waiting.append(prompt[:LONGEST])
         self._waiting_lines.append(line)
         self._characters += len(prompt)
-        if self._characters >= self._most_characters or len(self._waiting) >= LEARNING_PROMPTS:
+        if self._characters >= AT_ONCE or len(self._waiting) >= _MOST_WAITING:
             self._sketch()
 
     @property
@@ -290,16 +302,9 @@ class _Sketches:
         return np.empty((self._kept, _PERMUTATIONS), np.uint16), np.empty(self._kept, np.uint32)
 
     def _sketch(self) -> None:
-        if not self._waiting:
-            return
-        if not self._shingler.learned:
-            self._shingler.learn(self._waiting)
-        start = 0
-        for prompts in slices(self._waiting):
-            self._keep(prompts, self._waiting_lines[start : start + len(prompts)])
-            start += len(prompts)
-        self._waiting, self._waiting_lines, self._characters = [], [], 0
-        self._most_characters = AT_ONCE
+        if self._waiting:
+            self._keep(self._waiting, self._waiting_lines)
+            self._waiting, self._waiting_lines, self._characters = [], [], 0
 
     def _keep(self, prompts: Sequence[str], line_numbers: Sequence[int]) -> None:
         global _first_used_in
@@ -317,7 +322,6 @@ class _Sketches:
         lines = np.array(line_numbers, np.uint32)
         self._said.add(lines, batch)
         self._compared += len(slots)
-        self.too_short += len(prompts) - len(slots)
         self.templated.frombytes(lines[~long_enough & (batch.counts >= FEWEST)].tobytes())
         self._append(slots, lines[long_enough])
 
@@ -345,7 +349,7 @@ class _Sketches:
         self._rows = rows
 
 
-def _candidates(train: _Sketches, other: _Sketches, threshold: float) -> list[tuple[int, int]]:
+def _candidates(train: _Sketches, other: _Sketches, threshold: float) -> NDArray[np.uint32]:
     """Return places of rows (training first, then validation) with the training row each resembles most.
 
     Each row is compared with the first of its band, so the time stays linear however many copies there are.
@@ -378,7 +382,7 @@ def _candidates(train: _Sketches, other: _Sketches, threshold: float) -> list[tu
     found = np.flatnonzero(agreement >= (threshold - _SLACK) * _PERMUTATIONS)
     # leaks first; then, as time may run out, those that hardly can be plain duplicates
     order = np.lexsort((found, agreement[found] == _PERMUTATIONS, found < edge))
-    return [(int(place), int(nearest[place])) for place in found[order]]
+    return np.stack((found, nearest[found]), axis=1)[order].astype(np.uint32)
 
 
 def _keys(slots: Slots, band: tuple[int, ...]) -> NDArray[np.uint64]:

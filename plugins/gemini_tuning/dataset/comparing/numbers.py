@@ -22,7 +22,7 @@ MANY = SHARED_AT_LEAST  # of no more, the phrases stay, and they are compared as
 
 @dataclass
 class Said:
-    """Of each prompt of a file the line, and digests of its words: all of them, and those without a digit."""
+    """Of each prompt with words enough besides numbers the line, and digests: of all words, of those without digits."""
 
     lines: array[int] = field(default_factory=lambda: array("I"))
     words: array[int] = field(default_factory=lambda: array("Q"))
@@ -30,9 +30,10 @@ class Said:
 
     def add(self, lines: NDArray[np.uint32], batch: Batch) -> None:
         """Add prompts."""
-        self.lines.frombytes(lines.tobytes())
-        self.words.frombytes(batch.words.tobytes())
-        self.numberless.frombytes(batch.numberless.tobytes())
+        worded = batch.numberless != 0
+        self.lines.frombytes(lines[worded].tobytes())
+        self.words.frombytes(batch.words[worded].tobytes())
+        self.numberless.frombytes(batch.numberless[worded].tobytes())
 
 
 class Group(NamedTuple):
@@ -59,7 +60,7 @@ def _groups(train: Said, validation: Said) -> Iterator[Group]:
     keys = np.concatenate([np.frombuffer(said.numberless, np.uint64) for said in (train, validation)])
     ordered = np.sort(keys)
     common = np.unique(ordered[MANY:][ordered[MANY:] == ordered[:-MANY]])
-    places = np.flatnonzero(np.isin(keys, common[common != 0]))  # 0: too few words besides
+    places = np.flatnonzero(np.isin(keys, common))
     if not len(places):
         return
     words = np.concatenate([np.frombuffer(said.words, np.uint64) for said in (train, validation)])

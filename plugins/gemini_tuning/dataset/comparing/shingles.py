@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class Shingler:
-    """Makes shingles, leaving out those that the first prompts shared: instructions and templates.
+    """Makes shingles, leaving out those that the prompts it learned from share: instructions and templates.
 
     Without that, prompts of one template would all count as copies of each other.
     """
@@ -64,19 +64,16 @@ class Shingler:
         self._powers = np.ones(1, np.uint64)
         self._inverse = np.ones(1, np.uint64)
         self._shared: NDArray[np.bool_] | None = None
-        self.learned = False
 
-    def learn(self, prompts: Sequence[str]) -> None:
-        """Learn from some prompts which shingles to leave out from now on."""
+    def learn(self, prompts: Iterable[str]) -> None:
+        """Learn from some prompts, no two of them equal, which shingles to leave out from now on."""
         np = self._np
-        self.learned = True
-        prompts = list(dict.fromkeys(prompts))  # copies of one prompt are no template
-        found = np.concatenate([self._once_a_prompt(part) for part in slices(prompts)] or [np.zeros(0, np.uint64)])
-        hashes, counts = np.unique(found, return_counts=True)
-        common = hashes[counts > max(SHARED_AT_LEAST, SHARED_BY * len(prompts))]
-        if len(common):
-            self._shared = np.zeros(1 << _SHARED_BITS, bool)
-            self._shared[self._slots(common)] = True
+        counts, number = np.zeros(1 << _SHARED_BITS, np.uint32), 0
+        for part in slices(prompts):
+            np.add.at(counts, self._once_a_prompt(part), 1)
+            number += len(part)
+        shared = counts > max(SHARED_AT_LEAST, SHARED_BY * number)
+        self._shared = shared if shared.any() else None
 
     def batch(self, prompts: Sequence[str]) -> Batch:
         """Return the shingles of prompts, template left out."""
@@ -103,16 +100,13 @@ class Shingler:
         return {shingle for shingle, skip in zip(shingles, shared, strict=True) if not skip}
 
     def _once_a_prompt(self, prompts: Sequence[str]) -> Hashes:
-        """Hash the shingles of each prompt, once even where it says the same thing twice."""
+        """Return the slots of the shingles of each prompt, once even where it says the same thing twice."""
         np = self._np
         hashes, offsets = self._all(prompts)
-        owners = np.repeat(np.arange(len(prompts)), np.diff(offsets))
-        order = np.lexsort((owners, hashes))
-        hashes, owners = hashes[order], owners[order]
-        first = np.ones(len(hashes), bool)
-        first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
-        once: Hashes = hashes[first]
-        return once
+        owners = np.repeat(np.arange(len(prompts), dtype=np.uint64), np.diff(offsets))
+        once = np.unique(owners << np.uint64(_SHARED_BITS) | self._slots(hashes))
+        slots: Hashes = once & np.uint64((1 << _SHARED_BITS) - 1)
+        return slots
 
     def _slots(self, hashes: Hashes) -> Hashes:
         slots: Hashes = hashes >> self._np.uint64(64 - _SHARED_BITS)
@@ -179,16 +173,18 @@ class Shingler:
                 setattr(self, name, np.cumprod(powers, dtype=np.uint64))
 
 
-def slices(prompts: Sequence[str]) -> Iterator[Sequence[str]]:
+def slices(prompts: Iterable[str]) -> Iterator[list[str]]:
     """Divide prompts into parts that are hashed together."""
-    start = characters = 0
-    for place, prompt in enumerate(prompts):
+    part: list[str] = []
+    characters = 0
+    for prompt in prompts:
+        part.append(prompt)
         characters += len(prompt)
         if characters >= AT_ONCE:
-            yield prompts[start : place + 1]
-            start, characters = place + 1, 0
-    if start < len(prompts):
-        yield prompts[start:]
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 def _normal(prompts: Sequence[str]) -> bytes:

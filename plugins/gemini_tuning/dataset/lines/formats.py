@@ -14,6 +14,7 @@ class Format(StrEnum):
     """A known format that is not Gemini's ``contents``."""
 
     OPENAI = "openai"
+    OPENAI_PROMPT = "openai-prompt"
     OPENAI_COMPLETION = "openai-completion"
     GEMINI_1_0 = "gemini-1.0"
     PALM = "palm"
@@ -28,6 +29,7 @@ class Format(StrEnum):
     PREFERENCE = "preference"
     SELF_INSTRUCT = "self-instruct"
     PLAIN_TEXT = "plain-text"
+    WRAPPED = "wrapped"
 
     @property
     def label(self) -> str:
@@ -36,7 +38,7 @@ class Format(StrEnum):
 
     @property
     def convertible(self) -> bool:
-        """Whether ``gemini-tuning convert`` reads it."""
+        """Whether ``gemini-tuning convert`` has a use for it."""
         return self not in _REMEDIES
 
     def remedy(self, reference: str) -> str:
@@ -60,11 +62,17 @@ PAIRS = {
 }
 
 
+_LONGEST_NAME = 255  # bytes, of a file on Linux and elsewhere
+
+
 def convert_command(reference: str) -> str:
     """Return the command line that converts a file; its output lies beside a local one, and here for ``gs://``."""
     path = PurePosixPath(reference)
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
-    target = path.with_name(f"{stem or 'train'}.gemini.jsonl") if path.name else PurePosixPath("train.gemini.jsonl")
+    name = f"{stem}.gemini.jsonl"
+    if not stem or len(os.fsencode(name)) > _LONGEST_NAME:
+        name = "train.gemini.jsonl"
+    target = path.with_name(name) if path.name else PurePosixPath(name)
     output = target.name if reference.startswith("gs://") else str(target)
     return f"gemini-tuning convert {as_argument(reference)} --to {as_argument(output)}"
 
@@ -89,10 +97,30 @@ def _escaped(character: str) -> str:
 def recognise(document: object) -> Format | None:
     """Return the known format of one parsed line, or None: Gemini's own ``contents``, and everything unheard of.
 
-    Looks at the fewest keys that tell the formats apart; a recognised line may still be full of faults.
+    Looks at the fewest keys that tell the formats apart; a recognised line may still be full of faults. Of what is
+    wrapped, a format that can't be converted counts for more than the wrapping.
     """
     if not isinstance(document, dict):
         return None
+    if (key := wrapper(document)) is not None:
+        inner = _bare(document[key])
+        return Format.WRAPPED if inner is None or inner.convertible else inner
+    return _bare(document)
+
+
+def wrapper(document: dict[str, Any]) -> str | None:
+    """Return the key an example is wrapped in, as evaluations have ``item``; None where anything stands beside it."""
+    key, value = next(iter(document.items())) if len(document) == 1 else ("", None)
+    return key if is_example(value) and not is_example(document) else None
+
+
+def is_example(document: object) -> bool:
+    """Whether an object is, unwrapped, in ``contents`` or in a known format that more than a key ``text`` tells."""
+    return isinstance(document, dict) and ("contents" in document or _bare(document) not in {None, Format.PLAIN_TEXT})
+
+
+def _bare(document: dict[str, Any]) -> Format | None:
+    """Return the same as ``recognise`` of an object that is taken as it is."""
     if "contents" in document:
         return Format.PREFERENCE if "completions" in document else None
     messages = document.get("messages")
@@ -114,9 +142,17 @@ def _of_messages(document: dict[Any, Any], messages: list[Any]) -> Format:
         return Format.SHAREGPT
     if "model" in roles and not ("assistant" in roles or "tools" in document):
         return Format.GEMINI_1_0
-    return Format.OPENAI
+    return Format.OPENAI if _answered(roles) else Format.OPENAI_PROMPT
 
 
+def _answered(roles: list[Any]) -> bool:
+    """Whether messages end with an answer, or hold none that could be answered; instructions may stand anywhere."""
+    spoken = [role for role in roles if role not in _INSTRUCTING]
+    return not spoken or spoken[-1] not in _ANSWERED
+
+
+_INSTRUCTING = ("system", "developer")
+_ANSWERED = ("user", "tool", "function")
 _SHAREGPT = ("human", "gpt", "function_call", "observation")  # speakers that no other format has
 
 # In this order: `prompt` stands in preference lines and in pairs, `output` in several.
@@ -136,6 +172,7 @@ _BY_KEYS: tuple[tuple[set[str], Format], ...] = (
 
 _LABELS = {known: f"pairs of {question} and {answer}" for known, (question, answer) in PAIRS.items()} | {
     Format.OPENAI: "OpenAI chat messages",
+    Format.OPENAI_PROMPT: "OpenAI chat messages without an answer at the end",
     Format.OPENAI_COMPLETION: "OpenAI prompt and completion",
     Format.GEMINI_1_0: "gemini-1.0 messages",
     Format.PALM: "PaLM",
@@ -145,6 +182,7 @@ _LABELS = {known: f"pairs of {question} and {answer}" for known, (question, answ
     Format.PREFERENCE: "preference pairs",
     Format.SELF_INSTRUCT: "Self-Instruct tasks",
     Format.PLAIN_TEXT: "text without a question",
+    Format.WRAPPED: "examples wrapped in an object with one key",
 }
 
 # What convert does not decide, told before the command.
@@ -157,13 +195,18 @@ _BEFORE = {
         "How instruction and context, or input, become one prompt is the author's choice: where it is not empty, "
         "join it into instruction and leave it empty. "
     ),
+    Format.WRAPPED: "Only what stands under the key, such as item, belongs on the line; convert unwraps it. ",
 }
 
 # These are not converted, for the reason each sentence holds.
 _REMEDIES = {
+    Format.OPENAI_PROMPT: (
+        "Prompts without answers are for reinforcement tuning; supervised tuning has nothing to learn from them: "
+        "end messages with an answer, of the role assistant, or cut what stands behind the last one, and convert that."
+    ),
     Format.PREFERENCE: (
-        "Preference pairs are for preference tuning; for supervised tuning write the preferred answer "
-        "as the model turn that ends contents, or rename chosen_messages to messages and convert that."
+        "Preference pairs are for preference tuning; for supervised tuning write the prompt and the preferred answer "
+        "alone, as prompt and completion or as messages that end with the answer, and convert that."
     ),
     Format.SELF_INSTRUCT: (
         "A task may hold several examples, and how instruction and input become one prompt is the author's choice: "

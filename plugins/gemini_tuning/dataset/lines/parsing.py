@@ -12,8 +12,10 @@ import orjson
 from gemini_tuning.dataset.codes import Fault
 
 NOT_STR = "It was written with str() or repr(): write each object with json.dumps()."
+_ON_ONE_LINE = "write the whole object on one line (jq -c . does)."
 DEEPEST = 100  # levels; where protobuf's JSON readers stop, and far below where Python's do
 _PYTHON_WORDS = ("None", "True", "False")
+_OF_SEVERAL_LINES = re.compile(r'\s*(?:[\]}][\]},\s]*$|"(?:[^"\\]|\\.)*"\s*:)')  # a closing bracket, or a key
 _TOKEN = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*")(?P<colon>\s*:)?|(?P<word>-?\b(?:NaN|Infinity)\b)|(?P<brace>[{}])')
 
 
@@ -97,6 +99,10 @@ def _advice(error: json.JSONDecodeError) -> str:
         return f"Single quotes: {NOT_STR[0].lower()}{NOT_STR[1:]}"
     if rest.startswith(_PYTHON_WORDS):
         return f"That is Python, not JSON. {NOT_STR}"
+    if not rest:
+        return f"The line ends inside the JSON: {_ON_ONE_LINE}"
+    if _OF_SEVERAL_LINES.match(error.doc):
+        return f"It looks like a piece of an object spread over several lines: {_ON_ONE_LINE}"
     return "Write one complete JSON object per line."
 
 

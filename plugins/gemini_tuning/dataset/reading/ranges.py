@@ -16,12 +16,12 @@ UNPACKING_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)  # a damaged gzip fi
 _BLOCK = 1024 * 1024
 
 
-def of_file(path: Path, size: int, length: int = RANGE) -> Iterator[Task]:
+def of_file(path: Path, size: int) -> Iterator[Task]:
     """Yield the ranges of the first ``size`` bytes of a file on disk; those who check them read them."""
     start = 0
     with path.open("rb") as stream:
         while start < size:
-            end = min(start + length, size)
+            end = min(start + RANGE, size)
             if end < size:
                 stream.seek(end - 1)
                 while (rest := stream.readline(_BLOCK)) and not rest.endswith(b"\n"):
@@ -31,7 +31,7 @@ def of_file(path: Path, size: int, length: int = RANGE) -> Iterator[Task]:
             start = end
 
 
-def of_stream(read: Callable[[int], bytes], *, head: bytes = b"", length: int = RANGE) -> Iterator[Task]:
+def of_stream(read: Callable[[int], bytes], *, head: bytes = b"") -> Iterator[Task]:
     """Yield the ranges of a stream, their bytes with them.
 
     What exceeds ``LARGEST_LINE`` of a line is left out, but for the byte that shows it was there.
@@ -41,13 +41,13 @@ def of_stream(read: Callable[[int], bytes], *, head: bytes = b"", length: int = 
     """
     held = bytearray(head)
     skipping = False  # in the rest of a line that is too long
-    while block := read(_BLOCK):
+    while block := read(min(_BLOCK, RANGE)):
         if skipping:
             _, feed, block = block.partition(b"\n")
             skipping = not feed
             held += feed
         held += block
-        if len(held) >= length and (cut := held.rfind(b"\n") + 1):
+        if len(held) >= RANGE and (cut := held.rfind(b"\n") + 1):
             yield Task(data=bytes(held[:cut]))
             del held[:cut]
         if len(held) > LARGEST_LINE and b"\n" not in held:

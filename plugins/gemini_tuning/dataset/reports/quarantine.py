@@ -36,8 +36,7 @@ def rejected_lines(
     """Read the rejected lines of a dataset again, in one more pass that holds one line at a time.
 
     :param stream: the dataset, opened anew; it needs no seeking, so it may be unpacked or fetched on the way.
-    :param numbers: the lines to look at, counted from 1, ascending. The check keeps a number of each bad line and no
-        faults: they may be millions.
+    :param numbers: the lines to look at, counted from 1, ascending; they may be millions.
     :param judge: says again what rejects a line, given its number and its bytes without line feed; a line that nothing
         rejects is left out. A line over the limit comes cut just beyond it.
     :raises UnusableInputError: when the dataset ends before the last of them: it was changed in the meantime.

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from gemini_tuning.dataset.codes import Fault
+from gemini_tuning.dataset.codes import ON_SECOND_READING, Fault
 from gemini_tuning.dataset.comparing.drift import Profile, differences
 from gemini_tuning.dataset.comparing.duplicates import Lines, compare, picked
-from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, usable
+from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minute, learned_from, usable
 from gemini_tuning.dataset.lines.accept import accept_conversation
 from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, repeats_a_phrase
 from gemini_tuning.dataset.lines.parsing import parse_fast
@@ -24,18 +24,9 @@ from gemini_tuning.dataset.options import PrivateData
 from gemini_tuning.dataset.private.scanner import Kind, Pattern, Scanner
 from gemini_tuning.dataset.reading.files import FileScan
 from gemini_tuning.dataset.reports.report import Finding, Findings, plural
-from gemini_tuning.errors import UnusableInputError
+from gemini_tuning.errors import ConfigError, UnusableInputError
 
-ON_SECOND_READING = (
-    "normalised-duplicate",
-    "near-duplicate",
-    "near-duplicate-leak",
-    "degenerate-answer",
-    "invisible-text",
-    "length-drift",
-    "label-drift",
-    "unseen-label",
-)
+_NEAR, _NEAR_LEAK = "near-duplicate", "near-duplicate-leak"
 
 
 def analyse(
@@ -55,24 +46,27 @@ def analyse(
     :param smoke_prompts: what the tuned model will be asked.
     :param lines: opens a file again, from its first line.
     :raises UnusableInputError: when a file changed since it was checked.
+    :raises ConfigError: when near-duplicates would reject the dataset, and can't be looked for in this process.
     """
     examples, size = sum(len(scan.prompts) for scan in scans), sum(scan.unpacked_bytes for scan in scans)
     wanted = second_reading
     if wanted is None:
         wanted = fits_in_a_minute(examples, size) or findings.rejects(ON_SECOND_READING)
-    near = NearDuplicates(*(scan.reference for scan in scans)) if wanted and usable() else None
-    notes = _left_out(wanted, near is None, second_reading)
-    if not wanted and scanner is None:
-        compare(scans, digest, smoke_prompts, findings, lines)
-        return notes
+    if not wanted:
+        compare(scans, [scan.prompts for scan in scans], digest, smoke_prompts, findings, lines)
+        if scanner is not None:
+            for scan in scans:
+                _private_data(scan, scanner, findings, lines)
+        return [_left_out(second_reading, scanner)]
+    near = _near_duplicates(scans, findings, lines)
     compared = (None, None) if near is None else (near.add_training, near.add_validation)
-    profiles = [_again(*one, scanner, findings, lines) for one in zip(scans, compared, strict=False)]
-    compare(scans, coarse_key, smoke_prompts, findings, lines)
+    again = [_again(*one, scanner, findings, lines) for one in zip(scans, compared, strict=False)]
+    compare(scans, [keys for _, keys in again], coarse_key, smoke_prompts, findings, lines)
     if len(scans) > 1:
-        _add(findings, scans[1], None, differences(*profiles))
+        _add(findings, scans[1], None, differences(*(profile for profile, _ in again)))
     if near is not None:
-        notes += _compare(near, scans, findings, lines)
-    return notes
+        return _compare(near, scans, findings, lines)
+    return ["Near-duplicates were not looked for: this process was forked from one that had done so."]
 
 
 def scanner_of(chosen: PrivateData | None) -> Scanner | None:
@@ -86,17 +80,33 @@ def scanner_of(chosen: PrivateData | None) -> Scanner | None:
     return Scanner([Kind(kind) for kind in chosen.kinds], patterns)
 
 
-def _left_out(wanted: bool, no_near: bool, second_reading: bool | None) -> list[str]:
-    if not wanted:
-        why = "that was switched off" if second_reading is False else "that would take more than a minute"
-        return [
-            f"The examples were not read a second time: {why}. It finds prompts that are nearly the same, answers that "
-            "repeat themselves, and validation that is unlike training."
-        ]
-    if no_near:
-        why = "this process was forked from one that had done so, where that isn't possible"
-        return [f"Near-duplicates were not looked for: {why}."]
-    return []
+def _left_out(second_reading: bool | None, scanner: Scanner | None) -> str:
+    read, what = ("not read a second time", "that") if scanner is None else ("read again for private data only", "more")
+    why = "was switched off" if second_reading is False else "would take more than a minute"
+    return (
+        f"The examples were {read}: {what} {why}. It finds prompts that are equal but for case, spaces and closing "
+        "punctuation, or nearly equal, answers that repeat themselves, and validation that is unlike training."
+    )
+
+
+def _near_duplicates(scans: Sequence[FileScan], findings: Findings, lines: Lines) -> NearDuplicates | None:
+    """Return what compares prompts, knowing the templates of training; None where they can't be compared."""
+    if not usable():
+        if rejecting := [code for code in (_NEAR, _NEAR_LEAK) if findings.rejects([code])]:
+            raise ConfigError(
+                f"{' and '.join(rejecting)} can't be looked for in this process, for it was forked from one that had "
+                "done so: check the dataset in a process of its own, or let that be a warning."
+            )
+        return None
+    near, training = NearDuplicates(*(scan.reference for scan in scans)), scans[0]
+    places = learned_from(training.prompts, training.unpacked_bytes)
+    near.learn(found.prompt for _, _, found in _exchanges(training, map(training.line_of, places), lines))
+    return near
+
+
+def _private_data(scan: FileScan, scanner: Scanner, findings: Findings, lines: Lines) -> None:
+    for line, raw, _ in _exchanges(scan, map(scan.line_of, range(len(scan.prompts))), lines):
+        _add(findings, scan, line, scanner.faults(parse_fast(raw.removesuffix(b"\n"))[0]))
 
 
 def _again(
@@ -105,8 +115,8 @@ def _again(
     scanner: Scanner | None,
     findings: Findings,
     lines: Lines,
-) -> Profile:
-    """Read a file's examples again; return its profile, and leave coarse keys of the prompts in the scan.
+) -> tuple[Profile, array[int]]:
+    """Read a file's examples again; return its profile, and coarse keys of its prompts.
 
     :param compared: takes line and text of each prompt.
     """
@@ -123,8 +133,7 @@ def _again(
         for text, turn in ((prompt, 0), (answer, turns - 1)):
             if nothing_to_see(text):
                 _add(findings, scan, line, [_invisible(turn)])
-    scan.prompts = keys
-    return profile
+    return profile, keys
 
 
 def _degenerate(turn: int) -> Fault:
@@ -185,20 +194,35 @@ def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings
 
         for finding in near.findings(text_of):
             findings.add(finding)
-    notes = []
-    if near.sampled:
-        notes.append("Near-duplicates were looked for in a sample: {:,} of {:,} prompts.".format(*near.sampled))
+    notes = _in_part(near, scans, findings)
     if shared := sum(map(len, near.templated)):
         where = next(
             f"{scan.reference}:{found[0]}" for scan, found in zip(scans, near.templated, strict=False) if len(found)
         )
         notes.append(
-            f"{plural(shared, 'prompt')} share a template with many others, and have too few words of their own to be "
-            f"compared with them (the first: {where})."
+            f"Not compared for near-duplicates: {plural(shared, 'prompt')} with too few words besides a template that "
+            f"many share (the first: {where})."
         )
-    if near.unverified:
-        notes.append(f"{near.unverified:,} more pairs of prompts look alike; they were not compared word by word.")
     return notes
+
+
+def _in_part(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings) -> list[str]:
+    """Return what was compared only in part; where it is to reject the dataset, that is an error and no note."""
+    notes = []
+    for scan, code, unverified in zip(scans, (_NEAR, _NEAR_LEAK), near.unverified, strict=False):
+        told = []
+        if near.sampled:
+            sentence = "only a sample was compared, {:,} of {:,} prompts".format(*near.sampled)
+            told.append((sentence, "Check the dataset in parts, or let this be a warning."))
+        if unverified:
+            pairs = plural(unverified, "more pair")
+            sentence = f"{pairs} of prompts look alike in {scan.reference}, but were not compared word by word"
+            told.append((sentence, "Remove what was found and check again, or let this be a warning."))
+        if findings.rejects([code]):
+            _add(findings, scan, None, [Fault(code, *one) for one in told])
+        else:
+            notes += [f"Near-duplicates: {sentence}." for sentence, _ in told]
+    return list(dict.fromkeys(notes))
 
 
 def _add(findings: Findings, scan: FileScan, line: int | None, faults: Iterable[Fault]) -> None:
