@@ -277,6 +277,34 @@ def test_prompts_in_other_letters_and_answers_that_loop_take_a_second_reading(ch
     assert not places(report, "normalised-duplicate") + places(report, "degenerate-answer")
 
 
+@pytest.mark.parametrize("seen", [{}, {"tools": [{"functionDeclarations": [{"name": "f"}]}]}], ids=["plain", "judged"])
+def test_every_turn_is_learned_and_every_part_looked_at(check, seen):
+    def talk(*turns):
+        roles = ("user", "model") * len(turns)
+        made = [{"role": role, "parts": list(map(part, texts))} for role, texts in zip(roles, turns, strict=False)]
+        return {"contents": made, **seen}
+
+    def part(text):
+        return {"text": text}
+
+    loop, nothing = "ha ha " * 60, "\u200b"
+    report = check([
+        talk(["a"], ["b"], ["c"], ["d"]),
+        talk(["e"], [loop], ["f"], ["g"]),
+        talk(["h"], ["i"], [nothing], ["j"]),
+        talk(["k", nothing], ["l"]),
+        talk(["m"], ["n", "\U000e0100"]),
+        talk([loop + "?"], ["o"]),
+    ])
+    found = [(one.code, one.line, one.path) for one in report.warnings if one.code.startswith(("deg", "inv"))]
+    assert sorted(found) == [
+        ("degenerate-answer", 2, "contents[1]"),
+        ("invisible-text", 3, "contents[2]"),
+        ("invisible-text", 4, "contents[0]"),
+        ("invisible-text", 5, "contents[1]"),
+    ]
+
+
 class TestPrivateData:
     def test_it_is_looked_for_on_request_only(self, check):
         assert places(check([line(f"my card is {CARD}")]), "private-card") == []

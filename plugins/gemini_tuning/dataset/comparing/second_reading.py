@@ -18,7 +18,7 @@ from gemini_tuning.dataset.comparing.near import NearDuplicates, fits_in_a_minut
 from gemini_tuning.dataset.lines.accept import accept_conversation
 from gemini_tuning.dataset.lines.examples import NOT_AN_EXAMPLE, coarse_key, digest, example, repeats_a_phrase
 from gemini_tuning.dataset.lines.parsing import parse_fast
-from gemini_tuning.dataset.lines.shapes import UNREADABLE, decode_pair
+from gemini_tuning.dataset.lines.shapes import UNREADABLE, decode_conversation, decode_pair
 from gemini_tuning.dataset.lines.visible import nothing_to_see
 from gemini_tuning.dataset.options import PrivateData
 from gemini_tuning.dataset.private.scanner import Kind, Pattern, Scanner
@@ -123,16 +123,16 @@ def _again(
     profile, keys = Profile(), array("Q")
     for line, raw, (prompt, answer, turns) in _exchanges(scan, map(scan.line_of, range(len(scan.prompts))), lines):
         keys.append(coarse_key(prompt))
-        profile.add(len(prompt), answer, turns)
+        profile.add(len(prompt), answer, len(turns))
         if compared is not None:
             compared(line, prompt)
         if scanner is not None:
             _add(findings, scan, line, scanner.faults(parse_fast(raw.removesuffix(b"\n"))[0]))
-        if repeats_a_phrase(answer):
-            _add(findings, scan, line, [_degenerate(turns - 1)])
-        for text, turn in ((prompt, 0), (answer, turns - 1)):
-            if nothing_to_see(text):
-                _add(findings, scan, line, [_invisible(turn)])
+        for number, (role, texts) in enumerate(turns):
+            if role == "model" and repeats_a_phrase("\n".join(texts)):
+                _add(findings, scan, line, [_degenerate(number)])
+            if any(map(nothing_to_see, texts)):
+                _add(findings, scan, line, [_invisible(number)])
     return profile, keys
 
 
@@ -146,12 +146,19 @@ def _invisible(turn: int) -> Fault:
     return Fault("invisible-text", message, "Write it, or leave the example out.", f"contents[{turn}]")
 
 
+class _Turn(NamedTuple):
+    """Who speaks, and the texts of the parts."""
+
+    role: str
+    texts: Sequence[str]
+
+
 class _Exchange(NamedTuple):
     """What is looked at of one example."""
 
     prompt: str
     answer: str
-    turns: int
+    turns: Sequence[_Turn]
 
 
 def _exchanges(scan: FileScan, wanted: Iterable[int], lines: Lines) -> Iterator[tuple[int, bytes, _Exchange]]:
@@ -166,15 +173,21 @@ def _exchanges(scan: FileScan, wanted: Iterable[int], lines: Lines) -> Iterator[
             except UNREADABLE:
                 yield number, line, _long_exchange(line, scan)
             else:
-                yield number, line, _Exchange(user.parts[0].text, model.parts[0].text, 2)
+                prompt, answer = user.parts[0].text, model.parts[0].text
+                yield number, line, _Exchange(prompt, answer, (_Turn("user", (prompt,)), _Turn("model", (answer,))))
 
 
 def _long_exchange(line: bytes, scan: FileScan) -> _Exchange:
     try:
-        found = accept_conversation(line) or example(parse_fast(line.removesuffix(b"\n"))[0], {})
+        if (found := accept_conversation(line)) is not None:
+            said = [[part.text for part in turn.parts] for turn in decode_conversation(line).contents]
+        else:
+            document = parse_fast(line.removesuffix(b"\n"))[0]
+            found = example(document, {})
+            said = [[part["text"] for part in turn["parts"] if "text" in part] for turn in document["contents"]]
     except NOT_AN_EXAMPLE:
         raise UnusableInputError(f"{scan.reference}: changed while it was checked; check it again.") from None
-    return _Exchange(found.prompt, found.answer, len(found.roles))
+    return _Exchange(found.prompt, found.answer, list(map(_Turn, found.roles, said)))
 
 
 def _compare(near: NearDuplicates, scans: Sequence[FileScan], findings: Findings, lines: Lines) -> list[str]:

@@ -6,7 +6,9 @@ import unicodedata
 
 # White space, control and format characters are known by their category; these are letters and marks that show nothing:
 # combining grapheme joiner, Hangul fillers, Khmer inherent vowels, variation selectors, blank braille.
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
