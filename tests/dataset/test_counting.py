@@ -237,7 +237,8 @@ def test_a_failure_waits_for_no_other_request(check):
 def test_an_interrupted_program_waits_for_no_request(tmp_path):
     (tmp_path / "train.jsonl").write_text(f"{json.dumps(line(50, 50))}\n" * 30)
     program = f"""
-        import threading
+        import signal, threading
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs don't have
         from gemini_tuning.dataset.check import check_dataset
         from gemini_tuning.dataset.options import Checks
         from gemini_tuning.tuning.models import ModelTable
