@@ -63,7 +63,6 @@ _COUNTRY = (
     r"(?:1|7|2[07]|2[1-69]\d|3[0-469]|3[578]\d|4[013-9]|42\d|5[1-8]|5[09]\d|6[0-6]|6[789]\d|8[1246]|8[0578]\d|"
     r"9[0-58]|9[679]\d)"
 )
-_GAP = r"[ .\-/]?"
 _KEYWORD = (
     r"\b(?:tel(?:\.|efono?|ephone|éfono)?|phone|mobile|mobil|cell|handy|fax|fon|whatsapp|sms|ring|call|電話番?号?|携帯)"
 )
