@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from gemini_tuning.errors import GeminiTuningError, SubmissionUnknownError, TransientError
-from gemini_tuning.tuning.buying import Buyer, Purchase
+from gemini_tuning.tuning.buying import RECORD_NAME, Buyer, Purchase
 from gemini_tuning.tuning.purchase import Order, Patience
 from gemini_tuning.tuning.spec import KEY_LABEL, OWNER_LABEL, TuningJob, TuningJobSpec
 from gemini_tuning.tuning.states import JobState
@@ -41,9 +41,13 @@ class Died(BaseException):
 
 
 class World:
-    """The service and the clock."""
+    """The service and the clock.
 
-    def __init__(self) -> None:
+    :param choose: given a number of possibilities, returns one of them; the first once there is no more to choose.
+    """
+
+    def __init__(self, choose: Callable[[int], int]) -> None:
+        self.choose = choose
         self.now = 0.0
         self.jobs: dict[str, TuningJob] = {}
         self.late: list[tuple[float, TuningJobSpec]] = []
@@ -59,11 +63,13 @@ class World:
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and requests come through that nobody waits for any more."""
-        self.now += seconds
-        due = [spec for when, spec in self.late if when <= self.now]
-        self.late = [item for item in self.late if item[0] > self.now]
-        for spec in due:
-            self.create(spec)
+        then = self.now + seconds
+        for when, spec in sorted(self.late, key=lambda item: item[0]):
+            if when <= then:
+                self.now = when
+                self.create(spec)
+        self.late = [item for item in self.late if item[0] > then]
+        self.now = then
 
     def set(self, name: str, state: JobState) -> None:
         self.jobs[name] = self.jobs[name].model_copy(update={"state": state})
@@ -83,7 +89,6 @@ class Process:
         self.memory: dict[str, str] = {}
         self.tries = 0
         self.wakes_at = 0.0
-        self.fault: str | None = None
         self.purchase: Purchase | None = None
         self.error: GeminiTuningError | None = None
         self.running = False
@@ -99,9 +104,9 @@ class Process:
         self.running, self._dies, self.wakes_at, self._first = True, False, 0.0, True
         threading.Thread(target=self._run, daemon=True).start()
 
-    def step(self, *, die: bool = False, fault: str | None = None) -> None:
+    def step(self, *, die: bool = False) -> None:
         """Let the process do one thing and stop before the next one."""
-        self._dies, self.fault = die, fault
+        self._dies = die
         self._go.release()
         assert self._stopped.acquire(timeout=30)
 
@@ -158,14 +163,18 @@ class Process:
 
     def create(self, spec: TuningJobSpec) -> TuningJob:
         self._stop()
-        fault = self.fault
+        fault = FAULTS[self.world.choose(len(FAULTS))]
         if fault == "refused":
             raise TransientError("no quota")
         if fault == "lost before":
             raise SubmissionUnknownError("no answer")
-        if fault in {"lost, done later", "killed, done later"}:
+        if fault == "lost, done later":
             self.world.late.append((self.world.now + 0.9 * REQUEST, spec))
-            raise Died if fault.startswith("killed") else SubmissionUnknownError("no answer")
+            raise SubmissionUnknownError("no answer")
+        if fault == "killed, done later":
+            noted = dt.datetime.fromisoformat(json.loads(self.memory[RECORD_NAME])["at"]) - EPOCH
+            self.world.late.append((max(self.world.now, noted.total_seconds() + 0.9 * REQUEST), spec))
+            raise Died
         job = self.world.create(spec)
         if fault == "repeated":
             self.world.create(spec)
@@ -181,33 +190,24 @@ class Process:
             self.world.set(name, JobState.CANCELLED)
 
 
-def run(world: World, processes: list[Process], choose: Callable[[int], int], after: Callable[[], None] = lambda: None) -> None:
-    """Run until every process has a purchase that holds.
-
-    :param choose: given a number of possibilities, returns one of them; the first once there is no more to choose.
-    :param after: called after each step.
-    """
+def run(world: World, processes: list[Process]) -> None:
+    """Run until every process has a purchase that holds."""
     for process in processes:
         process.start()
     for _ in range(5_000):
         for process in processes:
             if process.running:
                 continue
-            if process.error:
-                process.start()
-            elif process.purchase is None:
-                process.start()
+            if process.purchase is None:
+                process.start()  # it died, or met an error that its next try may not meet
             elif world.jobs[process.purchase.job.name].state in TAKEN_BACK:
                 process.start(same_try=True)  # its wait is over, and it asks again
         ready = [process for process in processes if process.running and process.wakes_at <= world.now]
-        if not ready:
-            asleep = [process.wakes_at for process in processes if process.running]
-            if not asleep:
-                return
+        if ready:
+            ready[world.choose(len(ready))].step(die=world.choose(12) == 11)
+            world.advance((0.0, 0.0, 0.5, 4.0, 14.0)[world.choose(5)])
+        elif asleep := [process.wakes_at for process in processes if process.running]:
             world.advance(min(asleep) - world.now)
-            continue
-        process = ready[choose(len(ready))]
-        process.step(die=choose(12) == 11, fault=FAULTS[choose(len(FAULTS))])
-        world.advance((0.0, 0.0, 0.5, 4.0, 14.0)[choose(5)])
-        after()
+        else:
+            return
     raise AssertionError("the processes never came to an end")

@@ -239,28 +239,34 @@ def test_a_task_that_remembers_nothing_buys_only_when_nothing_is_live_or_succeed
     assert (decided(jobs, claim=claim).action is Action.CREATE) is not there
 
 
+CHOICES = st.lists(st.integers(0, 719), min_size=40, max_size=200)
+
+
+def chosen(choices):
+    left = iter(choices)
+    return lambda count: next(left, 0) % count
+
+
 class TestAllOrdersOfEvents:
     """Real buyers against a simulated service whose list lags by 30 s; see ``simulation``."""
 
     @settings(derandomize=True, max_examples=400, database=None, deadline=None)
-    @given(st.lists(st.integers(0, 719), max_size=150), st.integers(1, 3), st.booleans())
+    @given(CHOICES, st.integers(1, 3), st.booleans())
     def test_one_job_is_left_and_everybody_has_it(self, choices, buyers, force_new):
-        world = World()
+        world = World(chosen(choices))
         processes = [Process(world, f"task-{n}", force_new=force_new) for n in range(buyers)]
-        drawn = iter(choices)
-        run(world, processes, lambda count: next(drawn, 0) % count)
+        run(world, processes)
         (left,) = world.wanted()
         assert {process.purchase.job.name for process in processes} == {left.name}
         assert not any(process.purchase.recovered for process in processes)
 
-    @settings(derandomize=True, max_examples=200, database=None, deadline=None)
-    @given(st.lists(st.integers(0, 719), max_size=120))
+    @settings(derandomize=True, max_examples=400, database=None, deadline=None)
+    @given(CHOICES)
     def test_a_task_alone_asks_again_only_when_no_job_came_of_its_request(self, choices):
-        world = World()
-        drawn = iter(choices)
-        run(world, [Process(world, "task")], lambda count: next(drawn, 0) % count)
-        repeated_by_a_gateway = len({job.create_time for job in world.jobs.values()})
-        assert repeated_by_a_gateway == 1
+        world = World(chosen(choices))
+        run(world, [Process(world, "task")])
+        moments = {job.create_time for job in world.jobs.values()}  # a request that a gateway repeats makes twins
+        assert len(moments) == 1
 
 
 @pytest.mark.parametrize(

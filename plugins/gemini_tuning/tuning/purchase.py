@@ -75,7 +75,8 @@ class Patience(Value):
     """How long a job may be hidden.
 
     :param settle_seconds: how long a new job may be missing from the service's list.
-    :param request_seconds: how long the service may go on with a request after its sender died or got no answer.
+    :param request_seconds: how long after the intent was noted, or after no answer came, the service may still act on a
+        request.
     """
 
     settle_seconds: float = Field(default=45.0, ge=0)
