@@ -17,19 +17,20 @@ import pytest
 from tests.local_cloud.services import running_local_cloud, wait_until
 
 from gemini_tuning.errors import ConfigError, ServiceRefusedError, TransientError
+from gemini_tuning.settings import DIE_AT_VARIABLE
 from gemini_tuning.tuning import cancelling
 from gemini_tuning.tuning.buying import RECORD_NAME, Buyer
-from gemini_tuning.tuning.cancelling import cancel, cancel_owned
+from gemini_tuning.tuning.cancelling import cancel, give_up
 from gemini_tuning.tuning.client import vertex_client
-from gemini_tuning.tuning.marks import DIE_AT_VARIABLE, Mark
+from gemini_tuning.tuning.marks import Mark
 from gemini_tuning.tuning.purchase import How, Order, Patience, Phase, PurchaseRecord
 from gemini_tuning.tuning.service import TuningService
 from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, OWNER_LABEL, TuningJobSpec
 from gemini_tuning.tuning.states import JobState
 
 LINE = '{"contents":[{"role":"user","parts":[{"text":"a"}]},{"role":"model","parts":[{"text":"b"}]}]}\n'
-LAG = 1.0
-PATIENCE = Patience(settle_seconds=1.5, request_seconds=0.5)
+LAG = 0.4
+PATIENCE = Patience(settle_seconds=0.7, request_seconds=0.3)
 PURCHASE_MARKS = [mark for mark in Mark if mark not in {Mark.BEFORE_CANCEL, Mark.AFTER_CANCEL}]
 
 
@@ -142,7 +143,6 @@ class TestOnce:
 
     def test_another_run_adopts_the_live_job(self, shop):
         first = shop.buy(Memory())
-        time.sleep(LAG)
         other = shop.buy(Memory(), "another")
         assert (other.job.name, other.how, other.own) == (first.job.name, How.ADOPTED, False)
         assert "that another run bought: not paid for again" in other.sentence()
@@ -414,6 +414,24 @@ class TestTwoAtOnce:
         assert purchase.job.name == min(shop.jobs(), key=lambda job: job["createTime"])["name"]
         assert [c.job.state for c in purchase.cancelled] == [JobState.CANCELLED]
 
+    def test_a_list_that_lags_for_seconds_is_outwaited(self, shop):
+        """The first buyer's job is 4 s old, and hidden, when the second one asks."""
+        shop.settle(list_lag_seconds=4.5)
+        patience = Patience(settle_seconds=5.0, request_seconds=1.0)
+        memories = [Memory(), Memory()]
+
+        def late():
+            time.sleep(4)
+            shop.buy(memories[1], "late", patience=patience)
+
+        thread = threading.Thread(target=late)
+        thread.start()
+        shop.buy(memories[0], "early", patience=patience)
+        thread.join(120)
+        assert shop.states() == ["CANCELLED", "PENDING"]
+        assert memories[0].record.how is How.CREATED
+        assert memories[1].record.job == memories[0].record.job
+
 
 class TestChangesOfMind:
     def test_a_changed_dataset_never_adopts_the_old_job_and_drops_it(self, shop):
@@ -438,7 +456,6 @@ class TestChangesOfMind:
 
     def test_what_another_run_bought_of_the_old_dataset_goes_on(self, shop):
         first = shop.buy(Memory(), "another")
-        time.sleep(LAG)
         memory = Memory()
         assert shop.buy(memory).job.name == first.job.name
         shop.buy(memory, claim="2", key=uuid.uuid4().hex)
@@ -472,8 +489,7 @@ class TestChangesOfMind:
             assert shop.buy(memory, f"task-{number}").job.name == name
         cancel(shop.service, name)
         threads = [
-            threading.Thread(target=shop.buy, args=(memory, f"task-{number}"))
-            for number, memory in enumerate(memories)
+            threading.Thread(target=shop.buy, args=(memory, f"task-{number}")) for number, memory in enumerate(memories)
         ]
         for thread in threads:
             thread.start()
@@ -550,12 +566,50 @@ class TestCancelling:
         with pytest.raises(ServiceRefusedError, match="HTTP 404"):
             cancel(shop.service, f"{shop.cloud.parent}/tuningJobs/1")
 
-    def test_a_task_that_gives_up_cancels_only_its_own(self, shop):
+
+class TestGivingUp:
+    def test_what_the_task_created_is_cancelled_even_if_no_list_shows_it(self, shop):
+        shop.settle(list_lag_seconds=10_000)
+        memory = Memory()
+        job = shop.buy(memory).job
+        (done,) = give_up(shop.service, shop.order(), memory.record)
+        assert (done.job.name, done.job.state) == (job.name, JobState.CANCELLED)
+
+    def test_what_it_only_adopted_goes_on(self, shop):
         shop.plant("RUNNING")
-        mine = shop.plant("PAUSED", owner="me")
-        (done,) = cancel_owned(shop.service, shop.key, "me")
-        assert done.job.name == mine
-        assert shop.states() == ["CANCELLED", "RUNNING"]
+        memory = Memory()
+        assert shop.buy(memory).how is How.ADOPTED
+        assert give_up(shop.service, shop.order(), memory.record) == ()
+        assert shop.states() == ["RUNNING"]
+
+    def test_what_an_earlier_try_created_is_its_own(self, shop):
+        memory = Memory()
+        shop.buy(memory)
+        shop.buy(memory, claim="2")
+        give_up(shop.service, shop.order(claim="2"), memory.record)
+        assert shop.states() == ["CANCELLED"]
+
+    def test_a_request_that_was_under_way_is_looked_for(self, shop):
+        memory = Memory()
+        with pytest.raises(Died):
+            shop.buy(memory, reached=dies_at(Mark.AFTER_REQUEST))
+        give_up(shop.service, shop.order(), memory.record)
+        assert shop.states() == ["CANCELLED"]
+
+    @pytest.mark.parametrize("memory", ["none", "of another key"])
+    def test_before_anything_was_asked_there_is_nothing_to_cancel(self, shop, memory):
+        shop.plant("RUNNING")
+        other = Memory()
+        if memory == "of another key":
+            shop.buy(other, key=uuid.uuid4().hex)
+        assert give_up(shop.service, shop.order(), other.record if other else None) == ()
+
+    def test_the_buyer_knows_what_it_remembered_without_asking_the_store(self, shop):
+        memory = Memory()
+        buyer = Buyer(shop.service, memory, PATIENCE, reached=dies_at(Mark.AFTER_NAME))
+        with pytest.raises(Died):
+            buyer.buy(shop.order())
+        assert buyer.remembered == memory.record
 
 
 def seconds_between(first, second):

@@ -116,6 +116,8 @@ class Buyer:
         self._clock = clock
         self._sleep = sleep
         self._reached = reached
+        self.remembered: PurchaseRecord | None = None
+        """The record as last read or written, for a signal handler, which can't ask the store."""
 
     def buy(self, order: Order) -> Purchase:
         """Return the one job of an order: found, or bought if there is none. Takes the settle time when it buys.
@@ -253,15 +255,17 @@ class Buyer:
         if document is None:
             return None
         try:
-            return PurchaseRecord.from_json(document)
+            self.remembered = PurchaseRecord.from_json(document)
         except ConfigError as error:
             raise ConfigError(
                 f"What this task remembers of its purchase can't be read: {error} It may have been written by another "
                 f"version. Delete the key {RECORD_NAME!r} in the task's Storage tab and clear the task: a job that was "
                 "bought is found by its labels."
             ) from None
+        return self.remembered
 
     def _remember(self, record: PurchaseRecord) -> None:
+        self.remembered = record
         self._records.set(RECORD_NAME, record.to_json())
 
 

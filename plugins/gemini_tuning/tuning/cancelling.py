@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError
-from gemini_tuning.tuning.purchase import is_live
+from gemini_tuning.tuning.purchase import How, Order, PurchaseRecord, is_live, made_for
 from gemini_tuning.tuning.service import TuningService
-from gemini_tuning.tuning.spec import OWNER_LABEL, TuningJob
+from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
 
@@ -57,22 +57,41 @@ def cancel(
     return cancel_all(service, [name], within_seconds=within_seconds, clock=clock, sleep=sleep)[0]
 
 
-def cancel_owned(
+def give_up(
     service: TuningService,
-    key: str,
-    owner: str,
+    order: Order,
+    record: PurchaseRecord | None,
     *,
     within_seconds: float = WITHIN_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Cancellation, ...]:
-    """Cancel what a task that gives up has created under a key, and nothing of anybody else's.
+    """Cancel what a task that gives up has created, and nothing that it only adopted.
 
-    :param owner: the task's ``OWNER_LABEL``.
+    If a request was under way, its job is looked for within the time; one that shows up later is for the reaper.
+
+    :param service: in a signal handler, one of its own: the interrupted call may hold the locks of the task's.
+    :param record: what the task last remembered, ``Buyer.remembered``.
     :raises ServiceRefusedError: or ``TransientError``, from the service.
     """
-    owned = [job.name for job in service.of_purchase(key) if is_live(job) and job.labels.get(OWNER_LABEL) == owner]
-    return cancel_all(service, owned, within_seconds=within_seconds, clock=clock, sleep=sleep)
+    deadline = clock() + within_seconds
+    known = record if record and record.key == order.key else None
+    while True:
+        own = _created(service, order, known)
+        may_be_hidden = known is not None and known.job is None
+        if own or not may_be_hidden or clock() >= deadline:
+            break
+        sleep(PAUSE_SECONDS)
+    return cancel_all(service, own, within_seconds=max(0.0, deadline - clock()), clock=clock, sleep=sleep)
+
+
+def _created(service: TuningService, order: Order, known: PurchaseRecord | None) -> list[str]:
+    jobs = list(service.of_purchase(order.key))
+    remembered = known.job if known else None
+    if remembered and not any(job.name == remembered for job in jobs):
+        jobs.append(service.get(remembered))
+    created = remembered if known and known.how is How.CREATED else None
+    return [job.name for job in jobs if is_live(job) and (made_for(order, job) or job.name == created)]
 
 
 def cancel_all(

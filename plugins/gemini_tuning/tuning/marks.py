@@ -6,9 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 
-DIE_AT_VARIABLE = "GEMINI_TUNING_DIE_AT"
+from gemini_tuning.settings import die_at
 
 
 class Mark(StrEnum):
@@ -33,15 +32,15 @@ Reached = Callable[[Mark], None]
 
 
 def reached(mark: Mark) -> None:
-    """Do nothing, unless ``GEMINI_TUNING_DIE_AT=MARK=FILE`` names this mark and the file exists.
+    """Do nothing, unless this is where the process is to die (``settings.die_at``) and the file exists.
 
     Then the file is removed and the process kills itself with SIGKILL: once, not at each recovery.
     """
-    where, _, file = os.environ.get(DIE_AT_VARIABLE, "").partition("=")
-    if where != mark or not file:
+    where, file = die_at()
+    if where != mark or file is None:
         return
     try:
-        Path(file).unlink()
+        file.unlink()
     except FileNotFoundError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
