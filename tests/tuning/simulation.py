@@ -191,15 +191,13 @@ class Process:
 
 
 def run(world: World, processes: list[Process]) -> None:
-    """Run until every process has a purchase that holds."""
-    for process in processes:
-        process.start()
+    """Run until every process has a purchase that holds; those that have none yet begin."""
     for _ in range(5_000):
         for process in processes:
             if process.running:
                 continue
             if process.purchase is None:
-                process.start()  # it died, or met an error that its next try may not meet
+                process.start()  # it is new, or died, or met an error that its next try may not meet
             elif world.jobs[process.purchase.job.name].state in TAKEN_BACK:
                 process.start(same_try=True)  # its wait is over, and it asks again
         ready = [process for process in processes if process.running and process.wakes_at <= world.now]

@@ -332,9 +332,10 @@ class TestRequestsThatBreak:
         assert memory == {}
 
     def test_a_connection_that_never_came_about_is_no_lost_answer(self, shop, monkeypatch, unused_port):
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{unused_port}")
+        service = shop.new_service()
         with pytest.raises(TransientError, match="no connection"):
-            monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{unused_port}")
-            shop.new_service().create(shop.order().spec)
+            service.create(shop.order().spec)
 
     def test_a_list_that_breaks_after_the_request_costs_nothing(self, shop, monkeypatch):
         monkeypatch.setattr("gemini_tuning.tuning.client.READ_ATTEMPTS", 1)

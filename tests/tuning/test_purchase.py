@@ -250,7 +250,7 @@ def chosen(choices):
 class TestAllOrdersOfEvents:
     """Real buyers against a simulated service whose list lags by 30 s; see ``simulation``."""
 
-    @settings(derandomize=True, max_examples=400, database=None, deadline=None)
+    @settings(derandomize=True, max_examples=300, database=None, deadline=None)
     @given(CHOICES, st.integers(1, 3), st.booleans())
     def test_one_job_is_left_and_everybody_has_it(self, choices, buyers, force_new):
         world = World(chosen(choices))
@@ -260,7 +260,23 @@ class TestAllOrdersOfEvents:
         assert {process.purchase.job.name for process in processes} == {left.name}
         assert not any(process.purchase.recovered for process in processes)
 
-    @settings(derandomize=True, max_examples=400, database=None, deadline=None)
+    @settings(derandomize=True, max_examples=200, database=None, deadline=None)
+    @given(CHOICES, st.integers(0, 2))
+    def test_when_one_gives_up_the_others_end_with_one_job(self, choices, quitter):
+        world = World(chosen(choices))
+        processes = [Process(world, f"task-{n}") for n in range(3)]
+        run(world, processes)
+        shared = processes[0].purchase.job.name
+        gone = processes.pop(quitter)
+        is_creator = world.jobs[shared].labels[OWNER_LABEL] == gone.name
+        if is_creator:
+            world.set(shared, JobState.CANCELLED)
+        run(world, processes)
+        (left,) = world.wanted()
+        assert {process.purchase.job.name for process in processes} == {left.name}
+        assert (left.name == shared) is not is_creator
+
+    @settings(derandomize=True, max_examples=300, database=None, deadline=None)
     @given(CHOICES)
     def test_a_task_alone_asks_again_only_when_no_job_came_of_its_request(self, choices):
         world = World(chosen(choices))
