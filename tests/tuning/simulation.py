@@ -18,7 +18,7 @@ from gemini_tuning.tuning.spec import KEY_LABEL, OWNER_LABEL, TuningJob, TuningJ
 from gemini_tuning.tuning.states import JobState
 
 EPOCH = dt.datetime(2026, 11, 12, tzinfo=dt.UTC)
-LAG, SETTLE, REQUEST = 30.0, 45.0, 60.0
+LAG, SETTLE, REQUEST = 30.0, 31.0, 60.0
 PATIENCE = Patience(settle_seconds=SETTLE, request_seconds=REQUEST)
 KEY = "k" * 40
 FAULTS = (
@@ -159,11 +159,16 @@ class Process:
     def of_purchase(self, key: str) -> tuple[TuningJob, ...]:
         self._stop()
         world = self.world
-        return tuple(job for job in world.jobs.values() if job.labels[KEY_LABEL] == key and world.age(job) >= LAG)
+        answer = tuple(job for job in world.jobs.values() if job.labels[KEY_LABEL] == key and world.age(job) >= LAG)
+        self._stop()  # the answer takes its time
+        return answer
 
     def create(self, spec: TuningJobSpec) -> TuningJob:
         self._stop()
         fault = FAULTS[self.world.choose(len(FAULTS))]
+        noted = (dt.datetime.fromisoformat(json.loads(self.memory[RECORD_NAME])["at"]) - EPOCH).total_seconds()
+        if self.world.now > noted + REQUEST:
+            raise SubmissionUnknownError("timed out")
         if fault == "refused":
             raise TransientError("no quota")
         if fault == "lost before":
@@ -172,8 +177,7 @@ class Process:
             self.world.late.append((self.world.now + 0.9 * REQUEST, spec))
             raise SubmissionUnknownError("no answer")
         if fault == "killed, done later":
-            noted = dt.datetime.fromisoformat(json.loads(self.memory[RECORD_NAME])["at"]) - EPOCH
-            self.world.late.append((max(self.world.now, noted.total_seconds() + 0.9 * REQUEST), spec))
+            self.world.late.append((max(self.world.now, noted + 0.9 * REQUEST), spec))
             raise Died
         job = self.world.create(spec)
         if fault == "repeated":
@@ -203,7 +207,7 @@ def run(world: World, processes: list[Process]) -> None:
         ready = [process for process in processes if process.running and process.wakes_at <= world.now]
         if ready:
             ready[world.choose(len(ready))].step(die=world.choose(12) == 11)
-            world.advance((0.0, 0.0, 0.5, 4.0, 14.0)[world.choose(5)])
+            world.advance((0.0, 0.0, 0.5, 4.0, 9.0)[world.choose(5)])
         elif asleep := [process.wakes_at for process in processes if process.running]:
             world.advance(min(asleep) - world.now)
         else:

@@ -3,12 +3,13 @@ import datetime as dt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tuning.simulation import EPOCH, KEY, PATIENCE, Process, World, run
+from tests.tuning.simulation import EPOCH, KEY, Process, World, run
 
 from gemini_tuning.tuning.purchase import (
     Action,
     How,
     Order,
+    Patience,
     Phase,
     PurchaseRecord,
     attempt_of,
@@ -18,6 +19,7 @@ from gemini_tuning.tuning.purchase import (
 from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, OWNER_LABEL, TuningJob, TuningJobSpec, owner_of
 from gemini_tuning.tuning.states import JobState
 
+PATIENCE = Patience(settle_seconds=45, request_seconds=60)
 NOW = EPOCH + dt.timedelta(hours=1)
 LIVE = [JobState.UNSPECIFIED, JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.UPDATING]
 LOST = [JobState.FAILED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED]

@@ -36,6 +36,8 @@ from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
 
 RECORD_NAME = "gemini_tuning_purchase"
+FRESH_SECONDS = 10.0
+NOTES = 3
 REQUESTS = 2  # of one call; after that the task's own retries go on, further apart
 _LOG = logging.getLogger(__name__)
 
@@ -136,8 +138,9 @@ class Buyer:
         while True:
             self._reached(Mark.BEFORE_LOOK)
             record = self._record()
-            decision = decide(order, record, self._look(order, record), self._patience, self._clock())
-            cancelled += self._cancel(decision.surplus)
+            asked_at = self._clock()  # an answer shows what was there when it was asked for, however late it comes
+            decision = decide(order, record, self._look(order, record), self._patience, asked_at)
+            cancelled += self._cancel(decision.surplus, "One tuning job too many.")
             if decision.action is Action.WAIT_FOR_LIST:
                 self._settle(decision.seconds)
             elif decision.action is Action.CREATE:
@@ -177,7 +180,7 @@ class Buyer:
             recovered=decision.recovers or again,
         )
         self._reached(Mark.BEFORE_INTENT)
-        self._remember(intent)
+        intent = self._note(intent)
         self._reached(Mark.AFTER_INTENT)
         spec = order.attempt(decision.attempt)
         self._reached(Mark.BEFORE_REQUEST)
@@ -194,6 +197,19 @@ class Buyer:
         self._remember(submitted)
         self._reached(Mark.AFTER_NAME)
         return None
+
+    def _note(self, intent: PurchaseRecord) -> PurchaseRecord:
+        """Remember the intent so that its time is the request's, however slowly the store answers."""
+        for _ in range(NOTES):
+            self._remember(intent)
+            now = self._clock()
+            if (now - intent.at).total_seconds() <= FRESH_SECONDS:
+                return intent
+            intent = intent.model_copy(update={"at": now})
+        raise TransientError(
+            f"Airflow took longer than {FRESH_SECONDS:g} s to note what is to be bought, {NOTES} times; "
+            "nothing was asked for. Look at its API server, and try again."
+        )
 
     def _close(
         self, order: Order, decision: Decision, before: PurchaseRecord | None, cancelled: tuple[Cancellation, ...]
@@ -236,18 +252,17 @@ class Buyer:
             return
         if seconds := self._patience.left(record, self._clock()):
             self._settle(seconds)
-        jobs = self._service.of_purchase(record.key)
-        for cancellation in self._cancel(tuple(job for job in jobs if is_live(job) and made_for(order, job))):
-            _LOG.warning("What is to be bought has changed. %s", cancellation.sentence())
+        old = tuple(job for job in self._service.of_purchase(record.key) if is_live(job) and made_for(order, job))
+        self._cancel(old, "What is to be bought has changed.")
 
-    def _cancel(self, jobs: tuple[TuningJob, ...]) -> tuple[Cancellation, ...]:
+    def _cancel(self, jobs: tuple[TuningJob, ...], why: str) -> tuple[Cancellation, ...]:
         if not jobs:
             return ()
         self._reached(Mark.BEFORE_CANCEL)
         done = cancel_all(self._service, [job.name for job in jobs], sleep=self._sleep)
         self._reached(Mark.AFTER_CANCEL)
         for cancellation in done:
-            _LOG.warning("One tuning job too many. %s", cancellation.sentence())
+            _LOG.warning("%s %s", why, cancellation.sentence())
         return done
 
     def _record(self) -> PurchaseRecord | None:
