@@ -173,12 +173,9 @@ class Process:
             raise TransientError("no quota")
         if fault == "lost before":
             raise SubmissionUnknownError("no answer")
-        if fault == "lost, done later":
-            self.world.late.append((self.world.now + 0.9 * REQUEST, spec))
-            raise SubmissionUnknownError("no answer")
-        if fault == "killed, done later":
+        if fault in {"lost, done later", "killed, done later"}:
             self.world.late.append((max(self.world.now, noted + 0.9 * REQUEST), spec))
-            raise Died
+            raise Died if fault.startswith("killed") else SubmissionUnknownError("no answer")
         job = self.world.create(spec)
         if fault == "repeated":
             self.world.create(spec)

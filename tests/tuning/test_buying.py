@@ -483,6 +483,17 @@ class TestChangesOfMind:
         assert "Nothing was bought in its place; clear the task to buy attempt 3." in after.sentence()
         assert len(shop.requests()) == 1
 
+    def test_once_more_is_once_even_if_the_request_for_it_has_to_be_repeated(self, shop):
+        name = shop.plant("RUNNING")
+        memory = Memory()
+        shop.buy(memory)
+        cancel(shop.service, name)
+        shop.fault(status=500)
+        recovered = shop.buy(memory)
+        assert recovered.recovered
+        cancel(shop.service, recovered.job.name)
+        assert shop.buy(memory).job.name == recovered.job.name
+
     def test_two_who_lost_the_same_job_recover_with_one(self, shop):
         name = shop.plant("RUNNING")
         memories = [Memory(), Memory()]
