@@ -1,10 +1,13 @@
 import datetime as dt
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tuning.simulation import EPOCH, KEY, Process, World, run
+from tests.tuning.simulation import EPOCH, KEY, LAG, REQUEST, SETTLE, Process, World, run
 
+from gemini_tuning.errors import TransientError
+from gemini_tuning.tuning.buying import FRESH_SECONDS, RECORD_NAME
 from gemini_tuning.tuning.purchase import (
     Action,
     How,
@@ -285,6 +288,57 @@ class TestAllOrdersOfEvents:
         run(world, [Process(world, "task")])
         moments = {job.create_time for job in world.jobs.values()}  # a request that a gateway repeats makes twins
         assert len(moments) == 1
+
+
+class TestSlowness:
+    """Two orders of events that chance seldom meets."""
+
+    def test_a_list_is_judged_by_when_it_was_asked_for(self):
+        world = World(lambda count: 0)
+        process = Process(world, "task")
+        process.start()
+        while not process.memory:
+            process.step()
+        world.advance(REQUEST)
+        process.step()
+        (job,) = world.jobs.values()
+        process.step(die=True)
+        world.advance(LAG - 0.5)
+        process.start()
+        process.step()  # the list is asked for while it doesn't show the job yet
+        process.step()
+        world.advance(SETTLE)
+        run(world, [process])
+        assert list(world.jobs) == [job.name]
+
+    def test_an_intent_that_took_long_to_note_is_noted_anew(self):
+        world = World(lambda count: 0)
+        process = Process(world, "task")
+        process.start()
+        for _ in range(3):
+            process.step()
+        assert process.memory == {}
+        world.advance(REQUEST)
+        process.step()
+        assert noted(process) == EPOCH
+        process.step()
+        assert noted(process) == world.time()
+        assert not world.jobs
+
+    def test_a_store_that_is_always_slow_ends_the_try_before_anything_is_asked_for(self):
+        world = World(lambda count: 0)
+        process = Process(world, "task")
+        process.start()
+        while process.running:
+            process.step()
+            world.advance(FRESH_SECONDS + 1)
+        assert isinstance(process.error, TransientError)
+        assert "nothing was asked for" in str(process.error)
+        assert not world.jobs
+
+
+def noted(process):
+    return PurchaseRecord.from_json(json.loads(process.memory[RECORD_NAME])).at
 
 
 @pytest.mark.parametrize(
