@@ -50,8 +50,9 @@ class Shop:
         self.key = uuid.uuid4().hex
         self.service = self.new_service()
 
-    def new_service(self):
-        return TuningService(vertex_client(self.cloud.credentials(), self.cloud.project, self.cloud.location))
+    def new_service(self, **options):
+        cloud = self.cloud
+        return TuningService(vertex_client(cloud.credentials(), cloud.project, cloud.location, **options))
 
     def order(self, owner="me", *, claim="1", key=None, **fields):
         spec = TuningJobSpec(

@@ -8,6 +8,7 @@ import uuid
 import pytest
 from tests.tuning.shop import PATIENCE, Died, Memory, dies_at
 
+from gemini_tuning.errors import TransientError
 from gemini_tuning.tuning.buying import RECORD_NAME, Buyer
 from gemini_tuning.tuning.cancelling import cancel, give_up
 from gemini_tuning.tuning.marks import Mark
@@ -140,6 +141,21 @@ class TestGivingUp:
         if memory == "of another key":
             shop.buy(other, key=uuid.uuid4().hex)
         assert give_up(shop.service, shop.order(), other.record if other else None) == ()
+
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}])
+    def test_a_process_about_to_be_killed_wastes_no_time_on_a_client_that_retries(self, shop, fault):
+        service = shop.new_service(urgent=True)
+        shop.fault(method="GET", path=r"tuningJobs\?", times=None, **fault)
+        with pytest.raises(TransientError):
+            give_up(service, shop.order(), None)
+        assert len(shop.requests("GET")) == 1
+
+    def test_a_process_about_to_be_killed_waits_for_no_slow_answer(self, shop, monkeypatch):
+        monkeypatch.setattr("gemini_tuning.tuning.client.URGENT_TIMEOUT_SECONDS", 0.5)
+        service = shop.new_service(urgent=True)
+        shop.fault(method="GET", path=r"tuningJobs\?", delay_seconds=30)
+        with pytest.raises(TransientError, match="no connection"):
+            give_up(service, shop.order(), None)
 
     def test_the_buyer_knows_what_it_remembered_without_asking_the_store(self, shop):
         memory = Memory()
