@@ -32,7 +32,10 @@ class ServiceRefusedError(PermanentError):
 
 
 class SubmissionUnknownError(PermanentError):
-    """A job was asked for and no answer tells whether it was made. Trying again could pay twice, so nobody does."""
+    """A job was asked for and no answer tells whether it was made. Asking again at once could pay twice.
+
+    ``buying.Buyer`` looks for the job first, when it can no longer be hidden.
+    """
 
 
 class TuningJobFailedError(PermanentError):

@@ -96,6 +96,29 @@ def _is_transport_problem(error: Exception) -> bool:
     return isinstance(error, transport)
 
 
+def never_accepted(error: BaseException | None) -> bool:
+    """Whether it is certain that the service did nothing: no connection came about, or it had no quota left.
+
+    Even then an earlier copy of the request, repeated by a gateway on the way, may have had its effect.
+    """
+    import httpx
+    from google.auth import exceptions
+
+    if isinstance(error, Exception) and _http_code(error) == 429:
+        return True
+    # credentials are fetched before the request is sent
+    return isinstance(
+        error,
+        (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            exceptions.TransportError,
+            exceptions.RefreshError,
+        ),
+    )
+
+
 def _is_unreadable_answer(error: Exception) -> bool:
     import httpx
     import requests

@@ -14,6 +14,7 @@ WaitMode = Literal["deferrable", "reschedule"]
 INCLUDE_VARIABLE = "GEMINI_TUNING_INCLUDE"
 DATA_ROOT_VARIABLE = "GEMINI_TUNING_DATA_ROOT"
 WAIT_MODE_VARIABLE = "GEMINI_TUNING_WAIT_MODE"
+DIE_AT_VARIABLE = "GEMINI_TUNING_DIE_AT"
 
 
 def include_root() -> Path:
@@ -41,6 +42,15 @@ def wait_mode() -> WaitMode:
     if mode not in get_args(WaitMode):
         raise ConfigError(f"{WAIT_MODE_VARIABLE} is {mode!r}; write one of {', '.join(get_args(WaitMode))}.")
     return cast("WaitMode", mode)
+
+
+def die_at() -> tuple[str, Path | None]:
+    """Return the mark at which a rehearsal kills a process, and the file that arms it: ``GEMINI_TUNING_DIE_AT``.
+
+    The variable holds ``MARK=FILE``. Unset, nothing is killed.
+    """
+    mark, _, file = os.environ.get(DIE_AT_VARIABLE, "").partition("=")
+    return mark, Path(file) if file else None
 
 
 def _folder(variable: str, default: Path) -> Path:

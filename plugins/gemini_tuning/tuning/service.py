@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gemini_tuning.errors import ConfigError, ServiceRefusedError, SubmissionUnknownError, TransientError
-from gemini_tuning.google_errors import google_errors
-from gemini_tuning.tuning.spec import Checkpoint, ServiceError, TunedModel, TuningJob, TuningJobSpec
+from gemini_tuning.google_errors import google_errors, never_accepted
+from gemini_tuning.tuning.spec import KEY_LABEL, Checkpoint, ServiceError, TunedModel, TuningJob, TuningJobSpec
 from gemini_tuning.tuning.states import JobState
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ _ADAPTER_SIZES = {
 class TuningService:
     """Create, get, list and cancel tuning jobs.
 
-    Every method raises ``ServiceRefusedError`` (the request is wrong); all but ``create`` raise ``TransientError``
-    (try later).
+    Every method raises ``ServiceRefusedError`` (the request is wrong) and ``TransientError`` (try later).
 
     :param client: a google-genai client in Vertex AI mode; kept alive here, as it closes when it is collected.
     """
@@ -39,6 +38,7 @@ class TuningService:
         """Create a supervised tuning job: one POST, never repeated, because each one that arrives is paid for.
 
         :raises ServiceRefusedError: no job was made.
+        :raises TransientError: the request was never sent, or the quota is used up; no job was made by this request.
         :raises SubmissionUnknownError: a job may have been made.
         """
         from google.genai import types
@@ -53,6 +53,8 @@ class TuningService:
         except ServiceRefusedError:
             raise
         except Exception as error:
+            if isinstance(error, TransientError) and never_accepted(error.__cause__):
+                raise
             reason = str(error) if isinstance(error, TransientError) else f"The answer makes no sense ({error})."
             raise SubmissionUnknownError(
                 f"{reason} Whether the service made a job is not known: look for one with the labels "
@@ -76,6 +78,14 @@ class TuningService:
         with google_errors("Listing tuning jobs"):
             for job in self._client.tunings.list(config={"page_size": page_size, "filter": filter_}):
                 yield to_tuning_job(job)
+
+    def of_purchase(self, key: str) -> tuple[TuningJob, ...]:
+        """Return all jobs of one purchase, newest first; the newest may be missing for a while.
+
+        :param key: their ``KEY_LABEL``.
+        """
+        found = self.list(f'labels.{KEY_LABEL}="{key}"')
+        return tuple(job for job in found if job.labels.get(KEY_LABEL) == key)  # should the filter ever be ignored
 
     def cancel(self, name: str) -> None:
         """Ask for a job to be cancelled; the service does so in its own time and keeps the job."""

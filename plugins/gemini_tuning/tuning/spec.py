@@ -20,6 +20,7 @@ KEY_LABEL = "gemini-tuning-key"
 ATTEMPT_LABEL = "gemini-tuning-attempt"
 PIPELINE_LABEL = "gemini-tuning-pipeline"
 RUN_LABEL = "gemini-tuning-run"
+OWNER_LABEL = "gemini-tuning-owner"
 
 
 class TuningJobSpec(Value):
@@ -169,3 +170,12 @@ def location_of(resource_name: str) -> str:
 def as_label(text: str) -> str:
     """Return the text as a label value: at most 63 lower-case letters, digits, ``_`` and ``-``."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
+
+
+def owner_of(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """Return the label value of the task instance that buys: 40 hex digits, the same for all its tries.
+
+    Ids are longer than a label, and written in letters it doesn't take; their fingerprint tells exactly one task
+    instance from all others.
+    """
+    return hashlib.sha256(json.dumps([dag_id, run_id, task_id, map_index]).encode()).hexdigest()[:40]

@@ -1,0 +1,46 @@
+"""Points of a purchase and a wait at which a process may die, named so that a rehearsal can kill it there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from enum import StrEnum
+
+from gemini_tuning.settings import die_at
+
+
+class Mark(StrEnum):
+    """The points, in the order of a purchase."""
+
+    BEFORE_LOOK = "before-look"
+    BEFORE_INTENT = "before-intent"
+    AFTER_INTENT = "after-intent"
+    BEFORE_REQUEST = "before-request"
+    AFTER_REQUEST = "after-request"
+    BEFORE_NAME = "before-name"
+    AFTER_NAME = "after-name"
+    BEFORE_SETTLE = "before-settle"
+    AFTER_SETTLE = "after-settle"
+    BEFORE_CANCEL = "before-cancel"
+    AFTER_CANCEL = "after-cancel"
+    BEFORE_SETTLED = "before-settled"
+    AFTER_SETTLED = "after-settled"
+
+
+Reached = Callable[[Mark], None]
+
+
+def reached(mark: Mark) -> None:
+    """Do nothing, unless this is where the process is to die (``settings.die_at``) and the file exists.
+
+    Then the file is removed and the process kills itself with SIGKILL: once, not at each recovery.
+    """
+    where, file = die_at()
+    if where != mark or file is None:
+        return
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
