@@ -147,17 +147,19 @@ class TestDeferred:
             "impersonation_chain",
             "poll_interval",
             "deadline",
+            "on_timeout",
+            "cancel_on_kill",
         }
 
     def test_the_event_loop_is_never_blocked_by_a_look(self, google, job, monkeypatch):
         """Every answer takes a second; the loop's pulse goes on meanwhile."""
-        slow = GeminiTuningHook.jobs.func
+        polled = GeminiTuningHook.polled
 
-        def slow_jobs(hook):
+        def slow(hook):
             time.sleep(1)
-            return slow(hook)
+            return polled(hook)
 
-        monkeypatch.setattr(GeminiTuningHook, "jobs", property(slow_jobs))
+        monkeypatch.setattr(GeminiTuningHook, "polled", slow)
         beats = []
 
         async def scenario():
