@@ -18,6 +18,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from gemini_tuning.errors import CredentialsRefusedError, GeminiTuningError, PermanentError, TransientError
+from gemini_tuning.tuning.garbage import uncollected
 from gemini_tuning.tuning.metrics import Metrics
 from gemini_tuning.tuning.schedule import Backoff, Plan, Way, expected_in, lists_to_skip, plan, shows_too_little
 from gemini_tuning.tuning.spec import TuningJob
@@ -134,7 +135,7 @@ class Poller:
         pages = source.pages(planned.way.value)
         read = 0
         while unseen and read < planned.pages:
-            page = await self._in_thread(lambda: next(pages, None))
+            page = await self._in_thread(lambda: _next_page(pages))
             if page is None:
                 break
             read += 1
@@ -261,6 +262,11 @@ def shared_poller(key: Hashable, connect: Callable[[], Source]) -> Poller:
     if key not in pollers:
         pollers[key] = Poller(connect)
     return pollers[key]
+
+
+def _next_page(pages: Iterator[tuple[TuningJob, ...]]) -> tuple[TuningJob, ...] | None:
+    with uncollected():
+        return next(pages, None)
 
 
 def _id(name: str) -> str:
