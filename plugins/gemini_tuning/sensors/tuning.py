@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from gemini_tuning.links import VertexTuningJobLink
 from gemini_tuning.sensors.waiting import TuningJobWait
+from gemini_tuning.tuning.wait import OnTimeout
 
 
 class TuningJobSensor(TuningJobWait):
@@ -22,6 +23,7 @@ class TuningJobSensor(TuningJobWait):
     :param impersonation_chain: service accounts to act as (templated).
     :param deferrable: wait in the triggerer.
     :param max_dropped_share: share of the examples, from 0 to 1, that the service may have left out; None = any.
+    :param report: the ``DatasetReport`` of the job's training data, to name the lines left out (templated).
     """
 
     template_fields: ClassVar[Sequence[str]] = ("tuning_job", *TuningJobWait.template_fields)
@@ -36,6 +38,7 @@ class TuningJobSensor(TuningJobWait):
         impersonation_chain: str | Sequence[str] | None = None,
         deferrable: bool = True,
         max_dropped_share: float | None = None,
+        report: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -44,6 +47,9 @@ class TuningJobSensor(TuningJobWait):
             impersonation_chain=impersonation_chain,
             deferrable=deferrable,
             max_dropped_share=max_dropped_share,
+            report=report,
+            on_timeout=OnTimeout.LEAVE.value,
+            cancel_on_kill=False,
             **kwargs,
         )
         self.tuning_job = tuning_job

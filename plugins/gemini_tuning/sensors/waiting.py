@@ -12,6 +12,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from gemini_tuning.airflow_errors import airflow_errors
+from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.errors import ServiceRefusedError, TransientError
 from gemini_tuning.links import CONSOLE_URL_KEY
 from gemini_tuning.tuning.dropped import dropped_of
@@ -39,9 +40,10 @@ class TuningJobWait(BaseSensorOperator):
     :param on_timeout: ``cancel`` or ``leave``: what becomes of a job that hasn't ended in time.
     :param cancel_on_kill: cancel the job when somebody marks or clears the task.
     :param max_dropped_share: share of the examples, from 0 to 1, that the service may have left out; None = any.
+    :param report: the ``DatasetReport`` of the job's training data, to name the lines left out (templated).
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("gcp_conn_id", "project_id", "impersonation_chain")
+    template_fields: ClassVar[Sequence[str]] = ("gcp_conn_id", "project_id", "impersonation_chain", "report")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class TuningJobWait(BaseSensorOperator):
         on_timeout: str = OnTimeout.LEAVE.value,
         cancel_on_kill: bool = False,
         max_dropped_share: float | None = None,
+        report: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,6 +66,7 @@ class TuningJobWait(BaseSensorOperator):
         self.on_timeout = OnTimeout(on_timeout)
         self.cancel_on_kill = cancel_on_kill
         self.max_dropped_share = max_dropped_share
+        self.report = report
         self._deadline = math.inf
         self._killed = False
 
@@ -139,9 +143,10 @@ class TuningJobWait(BaseSensorOperator):
 
     def _concluded(self, job: TuningJob) -> dict[str, Any]:
         self.log.info("%s", job.outcome())
-        if left_out := dropped_of(job):
+        file = DatasetReport.from_json(self.report).train if self.report else None
+        if left_out := dropped_of(job, file):
             self.log.warning("%s", left_out.sentence())
-        return require_success(job, self.max_dropped_share).to_json()
+        return require_success(job, self.max_dropped_share, file).to_json()
 
     def _look(self, context: Context) -> TuningJob:
         check_job_name(self.job_name)

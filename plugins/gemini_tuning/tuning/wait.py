@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum
 
+from gemini_tuning.dataset.reports.report import DatasetFile
 from gemini_tuning.errors import TuningJobFailedError
 from gemini_tuning.tuning.dropped import require_few_dropped
 from gemini_tuning.tuning.spec import TuningJob
@@ -38,15 +39,18 @@ def judge(job: TuningJob, now: float, deadline: float) -> Look:
     return Look.TIMED_OUT if now >= deadline else Look.WAIT
 
 
-def require_success(job: TuningJob, max_dropped_share: float | None = None) -> TuningJob:
+def require_success(
+    job: TuningJob, max_dropped_share: float | None = None, file: DatasetFile | None = None
+) -> TuningJob:
     """Return the job if it succeeded, on enough of its data.
 
     :param max_dropped_share: the share of examples that the service may have left out; None = any.
+    :param file: the training data as it was checked, to name the lines left out.
     :raises TuningJobFailedError: with its state, the service's own code and message, and where to look.
     """
     if job.state is not JobState.SUCCEEDED:
         raise TuningJobFailedError(job.outcome(_advice(job)))
-    return require_few_dropped(job, max_dropped_share)
+    return require_few_dropped(job, max_dropped_share, file)
 
 
 def timed_out(job: TuningJob, hours: float, on_timeout: OnTimeout = OnTimeout.LEAVE) -> TuningJobFailedError:
