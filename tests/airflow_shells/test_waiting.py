@@ -1,8 +1,10 @@
 import asyncio
 import importlib
 import itertools
+import re
 import socket
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -137,6 +139,22 @@ class TestDeferred:
                 target.close()
 
             assert asyncio.run(scenario()).payload["look"] == "ended"
+
+    def test_how_far_it_got_is_told_with_its_latest_losses(self, google, jobs, monkeypatch):
+        uri = google.upload("waiting/slow.jsonl", LINE * 400)
+        slow = jobs.create(TuningJobSpec(base_model="gemini-2.5-flash", training_dataset_uri=uri, epochs=1000))
+        lines = []
+        log = SimpleNamespace(info=lambda text, *values: lines.append(text % values))
+        monkeypatch.setattr(TuningJobTrigger, "log", log)
+
+        async def scenario():
+            waiting = asyncio.create_task(anext(aiter(trigger(slow.name).run())))
+            await asyncio.to_thread(wait_until, lambda: any("train loss" in line for line in lines), 60, "losses")
+            await asyncio.to_thread(jobs.cancel, slow.name)
+            await waiting
+
+        asyncio.run(scenario())
+        assert any(re.search(r"RUNNING, tuning, .*epoch \d+, step \d+, train loss \d", line) for line in lines)
 
     def test_the_trigger_carries_no_secret(self, google, job):
         _, arguments = trigger(job.name).serialize()

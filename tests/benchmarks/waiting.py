@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import gc
 import json
+import math
 import os
 import random
 import resource
@@ -87,12 +88,12 @@ def _measure(cloud: LocalCloud, design: str, options: argparse.Namespace, state:
     ended = _end_some(cloud, names, options)
     seconds = time.time() - began
     requests = len(cloud.requests()) - before
-    time.sleep(options.interval + 5)  # the last ends are noticed
+    time.sleep(options.interval + 10)  # the last ends are noticed
     answer, _ = process.communicate()
     seen = json.loads(answer)
-    delays = sorted(seen["events"][name] - moment for name, moment in ended.items())
+    delays = sorted(seen["events"].get(name, math.inf) - moment for name, moment in ended.items())
     cpu = seen["cpu_seconds"] / seen["seconds"]
-    return {
+    result = {
         "requests_per_minute": requests / seconds * 60,
         "kib_per_wait": seen["bytes"] / options.waits / 1024,
         "cpu_percent": cpu * 100,
@@ -102,7 +103,10 @@ def _measure(cloud: LocalCloud, design: str, options: argparse.Namespace, state:
         "blocks_over_100_ms": seen["blocks_over_100_ms"],
         "longest_collection_ms": seen["longest_collection"] * 1000,
         "threads": seen["threads"],
+        "not_noticed": delays.count(math.inf),
     }
+    sys.stderr.write(f"{_DESIGNS[design]}: {result}\n")
+    return result
 
 
 def _end_some(cloud: LocalCloud, names: list[str], options: argparse.Namespace) -> dict[str, float]:

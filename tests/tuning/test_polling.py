@@ -8,6 +8,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from tests.local_cloud.services import wait_until
 
 from gemini_tuning.errors import CredentialsRefusedError, ServiceRefusedError, TransientError
 from gemini_tuning.hooks.tuning import GeminiTuningHook
@@ -168,6 +169,19 @@ class TestCoalescing:
         before, after = asyncio.run(scenario())
         assert after[1] == before[1]
         assert after[0] - before[0] <= 5
+
+    def test_two_waits_for_one_job_are_told_by_one_list(self, place):
+        name = place.plant()
+
+        async def scenario():
+            async with AsyncExitStack() as stack:
+                watches = await watch_all(stack, place.poller(), [name, name], 0.3)
+                await seen(watches)
+                await asyncio.to_thread(place.end, name)
+                return await asyncio.gather(*map(until_ended, watches))
+
+        assert [job.name for job in asyncio.run(scenario())] == [name, name]
+        assert place.asked()[1] == 0
 
     def test_others_jobs_are_waited_for_by_their_state(self, place):
         names = [place.plant(labels={"team": "paint"}) for _ in range(12)]
@@ -405,15 +419,24 @@ class TestTrouble:
         names = [place.plant() for _ in range(30)]
         place.fault(f"tuningJobs/{bad.rsplit('/', 1)[1]}", status=503, times=None)
 
+        def failures():
+            return [row["status"] for row in place.rows()].count(503)
+
         async def scenario():
             poller = place.poller()
             async with AsyncExitStack() as stack:
                 _, *others = await watch_all(stack, poller, [bad, *names], 0.2)
                 await seen(others)
-                await rounds(poller, others, 20)
+                await asyncio.to_thread(wait_until, lambda: failures() >= 2, SOON, "a second failure")
+                for other in others:
+                    await other.next(0)
+                before = failures()
+                await rounds(poller, others, 10)
+                return before, [await other.next(0) for other in others]
 
-        asyncio.run(scenario())
-        assert len([row for row in place.rows() if row["status"] == 503]) >= 3
+        before, news = asyncio.run(scenario())
+        assert set(news) == {None}
+        assert failures() > before
 
     def test_a_job_that_can_t_be_read_is_told_to_its_own_wait_only(self, place, monkeypatch):
         from gemini_tuning.tuning import service
@@ -474,6 +497,17 @@ class TestCredentials:
         errors = asyncio.run(scenario())
         assert all(isinstance(error, CredentialsRefusedError) for error in errors)
         assert place.connected == REFUSALS_BORNE + 1
+
+
+def test_losses_are_read_now_and_then_whoever_asks(place):
+    async def scenario():
+        poller = place.poller()
+        async with poller.watch(place.plant(), 0.2) as watch:
+            await seen([watch])
+            return [await poller.losses(watch.job) for _ in range(8)]
+
+    read = asyncio.run(scenario())
+    assert [metrics is None for metrics in read] == [False] * 5 + [True] * 3
 
 
 class TestStopping:

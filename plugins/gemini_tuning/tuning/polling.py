@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -130,8 +131,11 @@ class Poller:
     async def _read(self, source: Source, planned: Plan) -> None:
         """Read a list until it has shown every job that is expected in it."""
         began, chance = time.time(), self._chance()
-        unseen = {_id(watch.name): watch for watch in self._watches if expected_in(planned.way, watch.candidate(began))}
-        shown = {_id(watch.name): watch for watch in self._watches if not watch.looking and watch.due < math.inf}
+        unseen = {watch for watch in self._watches if expected_in(planned.way, watch.candidate(began))}
+        by_id: defaultdict[str, list[Watch]] = defaultdict(list)
+        for watch in self._watches:
+            if not watch.looking and watch.due < math.inf:
+                by_id[_id(watch.name)].append(watch)
         pages = source.pages(planned.way.value)
         read = 0
         while unseen and read < planned.pages:
@@ -140,12 +144,12 @@ class Poller:
                 break
             read += 1
             for job in page:
-                unseen.pop(_id(job.name), None)
-                if watch := shown.get(_id(job.name)):
+                for watch in by_id.get(_id(job.name), ()):
                     watch.see(job, time.time(), chance)
                     watch.misses = watch.skip = 0
+                    unseen.discard(watch)
             self._succeed(began)
-        for watch in unseen.values():
+        for watch in unseen:
             watch.misses += 1
             watch.skip = lists_to_skip(watch.misses)
             watch.due = min(watch.due, began)
