@@ -12,8 +12,9 @@ from tests.local_cloud.services import wait_until
 
 from gemini_tuning.errors import CredentialsRefusedError, ServiceRefusedError, TransientError
 from gemini_tuning.hooks.tuning import GeminiTuningHook
-from gemini_tuning.tuning.polling import REFUSALS_BORNE, Poller, shared_poller
+from gemini_tuning.tuning.polling import REFUSALS_BORNE, Poller
 from gemini_tuning.tuning.schedule import PAGE_SIZE
+from gemini_tuning.tuning.sharing import shared_poller
 from gemini_tuning.tuning.spec import KEY_LABEL
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.tuning.stopping import stop
@@ -312,6 +313,23 @@ class TestWhatListsDontShow:
                 return lists
 
         assert asyncio.run(scenario()) == place.asked()[0] <= 2
+
+    def test_lists_that_keep_failing_are_done_without(self, place, monkeypatch):
+        monkeypatch.setattr("gemini_tuning.tuning.schedule.FIRST_DELAY_SECONDS", 0.1)
+        names = [place.plant() for _ in range(3)]
+        place.fault(r"tuningJobs\?", status=503, times=None)
+
+        async def scenario():
+            poller = place.poller()
+            async with AsyncExitStack() as stack:
+                watches = await watch_all(stack, poller, names, 0.2)
+                await seen(watches)
+                await rounds(poller, watches, 3)
+                lists = place.asked()[0]
+                await rounds(poller, watches, 3)
+                return lists
+
+        assert asyncio.run(scenario()) == place.asked()[0]
 
 
 class TestTrouble:

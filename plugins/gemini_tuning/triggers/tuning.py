@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from gemini_tuning.errors import GeminiTuningError, PermanentError
-from gemini_tuning.tuning.polling import Poller, shared_poller
+from gemini_tuning.tuning.polling import Poller
 from gemini_tuning.tuning.progress import Teller
+from gemini_tuning.tuning.sharing import shared_poller
 from gemini_tuning.tuning.spec import location_of
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.tuning.stopping import stop

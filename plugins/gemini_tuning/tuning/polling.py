@@ -11,12 +11,11 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from gemini_tuning.errors import CredentialsRefusedError, GeminiTuningError, PermanentError, TransientError
 from gemini_tuning.tuning.garbage import uncollected
@@ -28,6 +27,8 @@ from gemini_tuning.tuning.watching import Source, Watch
 GETS_AT_ONCE = 4
 THREADS = GETS_AT_ONCE + 2  # a list and a cancellation never wait for gets that hang
 REFUSALS_BORNE = 3  # of newly loaded credentials, before the waits are told
+LIST_FAILURES_BORNE = 3  # before a get shows whether anything answers
+REFUSED_SECONDS = 3600.0  # for which a list that is no use is not asked for again
 LOSSES_SECONDS = 60.0  # one reading of losses in this time, and up to LOSSES_SAVED that were saved up
 LOSSES_SAVED = 5.0
 LONGEST_GATHERING_SECONDS = 1.0
@@ -46,7 +47,7 @@ class Poller:
         self._connect = connect
         self._chance = chance or random.Random().random  # noqa: S311  # spreads requests, guards nothing
         self._watches: set[Watch] = set()
-        self._refused: frozenset[Way] = frozenset()
+        self._refused: dict[Way, float] = {}  # until when (Unix time) a list isn't asked for
         self._backoff = Backoff()
         self._refusals = 0
         self._succeeded_at = 0.0
@@ -111,15 +112,18 @@ class Poller:
 
     async def _round(self) -> None:
         now = time.time()
-        planned = plan([watch.candidate(now) for watch in self._watches], self._refused)
+        refused = frozenset(way for way, until in self._refused.items() if now < until)
+        planned = plan([watch.candidate(now) for watch in self._watches], refused)
         if planned.way is not Way.SINGLY:
             try:
                 await self._connected(lambda source: self._read(source, planned))
             except (TransientError, CredentialsRefusedError) as error:
-                self._slow_down(error)
-                return
-            except PermanentError:
-                self._refused |= {planned.way}
+                if self._backoff.failures < LIST_FAILURES_BORNE or not await self._answers_gets():
+                    self._slow_down(error)
+                    return
+                self._refuse(planned.way)
+            except Exception:  # a list only saves requests: gets tell what is wrong
+                self._refuse(planned.way)
         now = time.time()
         for watch in self._watches:
             if watch.due <= now and not watch.looking:
@@ -154,7 +158,24 @@ class Poller:
             watch.skip = lists_to_skip(watch.misses)
             watch.due = min(watch.due, began)
         if shows_too_little(read, planned.pages, len(unseen)):
-            self._refused |= {planned.way}
+            self._refuse(planned.way)
+
+    def _refuse(self, way: Way) -> None:
+        self._refused[way] = time.time() + REFUSED_SECONDS
+
+    async def _answers_gets(self) -> bool:
+        """Whether only lists fail."""
+        watch = min(self._watches, key=lambda watch: watch.due, default=None)
+        if watch is None:
+            return False
+        try:
+            await self.call(lambda source: source.get(watch.name))
+        except (TransientError, CredentialsRefusedError):
+            return False
+        except GeminiTuningError:
+            pass  # an answer all the same; the watch hears of it when it is looked at
+        self._backoff = Backoff()
+        return True
 
     async def _look(self, watch: Watch) -> None:
         """Look at one job by itself."""
@@ -251,21 +272,7 @@ class Poller:
         if self._threads is not None:
             self._threads.shutdown(wait=False)
         self._task = self._threads = self._source = None
-        self._refused = frozenset()
-
-
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Poller]] = WeakKeyDictionary()
-
-
-def shared_poller(key: Hashable, connect: Callable[[], Source]) -> Poller:
-    """Return the running event loop's poller for a key, such as connection, project and location.
-
-    :param connect: used when there is none yet; the same key must stand for the same source.
-    """
-    pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    if key not in pollers:
-        pollers[key] = Poller(connect)
-    return pollers[key]
+        self._refused = {}
 
 
 def _next_page(pages: Iterator[tuple[TuningJob, ...]]) -> tuple[TuningJob, ...] | None:
