@@ -13,7 +13,7 @@ from tests.local_cloud.services import wait_until
 from gemini_tuning.errors import CredentialsRefusedError, ServiceRefusedError, TransientError
 from gemini_tuning.hooks.tuning import GeminiTuningHook
 from gemini_tuning.tuning.polling import REFUSALS_BORNE, Poller
-from gemini_tuning.tuning.schedule import PAGE_SIZE
+from gemini_tuning.tuning.schedule import PAGE_SIZE, Backoff
 from gemini_tuning.tuning.sharing import shared_poller
 from gemini_tuning.tuning.spec import KEY_LABEL
 from gemini_tuning.tuning.states import JobState
@@ -438,23 +438,47 @@ class TestTrouble:
         place.fault(f"tuningJobs/{bad.rsplit('/', 1)[1]}", status=503, times=None)
 
         def failures():
-            return [row["status"] for row in place.rows()].count(503)
+            return [index for index, row in enumerate(place.rows()) if row["status"] == 503]
 
         async def scenario():
             poller = place.poller()
             async with AsyncExitStack() as stack:
-                _, *others = await watch_all(stack, poller, [bad, *names], 0.2)
-                await seen(others)
-                await asyncio.to_thread(wait_until, lambda: failures() >= 2, SOON, "a second failure")
-                for other in others:
-                    await other.next(0)
-                before = failures()
-                await rounds(poller, others, 10)
-                return before, [await other.next(0) for other in others]
+                await stack.enter_async_context(poller.watch(bad, 1.0))
+                await seen(await watch_all(stack, poller, names, 0.2))
+                await asyncio.to_thread(wait_until, lambda: len(failures()) >= 4, SOON, "a fourth failure")
 
-        before, news = asyncio.run(scenario())
-        assert set(news) == {None}
-        assert failures() > before
+        asyncio.run(scenario())
+        *_, before, last = failures()
+        assert last - before > 2  # others were looked at meanwhile, more than once
+
+    def test_trouble_that_is_over_is_forgotten(self, place, monkeypatch):
+        monkeypatch.setattr("gemini_tuning.tuning.schedule.FIRST_DELAY_SECONDS", 0.1)
+        names = [place.plant() for _ in range(3)]
+        place.fault("tuningJobs", status=503, times=2)
+
+        async def scenario():
+            poller = place.poller()
+            async with AsyncExitStack() as stack:
+                await seen(await watch_all(stack, poller, names, 0.2))
+                return poller._backoff
+
+        assert asyncio.run(scenario()) == Backoff()
+
+    def test_a_job_that_lists_no_longer_show_is_looked_at_at_once(self, place):
+        labels = {"team": "paint"}
+        names = [place.plant(labels=labels) for _ in range(12)]
+
+        async def scenario():
+            poller = place.poller()
+            async with AsyncExitStack() as stack:
+                rare = await stack.enter_async_context(poller.watch(names[0], 3600))
+                others = await watch_all(stack, poller, names[1:], 0.2)
+                await seen([rare, *others])
+                await rounds(poller, others, 3)
+                await asyncio.to_thread(place.plant, "SUCCEEDED", names[0].rsplit("/", 1)[1], labels)
+                return await until_ended(rare)
+
+        assert asyncio.run(scenario()).state is JobState.SUCCEEDED
 
     def test_a_job_that_can_t_be_read_is_told_to_its_own_wait_only(self, place, monkeypatch):
         from gemini_tuning.tuning import service
