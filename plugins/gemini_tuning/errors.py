@@ -12,7 +12,16 @@ class PermanentError(GeminiTuningError):
 
 
 class TransientError(GeminiTuningError):
-    """The same call may succeed later: a retry with backoff is right."""
+    """The same call may succeed later: a retry with backoff is right.
+
+    :param code: the HTTP status; None = no answer came, or none that could be read.
+    :param retry_after: seconds for which the service asked to be left alone, where it did.
+    """
+
+    def __init__(self, message: str, code: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
 
 
 class ConfigError(PermanentError):
@@ -29,6 +38,10 @@ class DatasetRejectedError(PermanentError):
 
 class ServiceRefusedError(PermanentError):
     """Google answered that the request itself is wrong: bad argument, missing permission, unknown resource."""
+
+
+class CredentialsRefusedError(ServiceRefusedError):
+    """The credentials were not accepted, or no longer: newly loaded ones may be."""
 
 
 class SubmissionUnknownError(PermanentError):

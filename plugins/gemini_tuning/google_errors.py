@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 
-from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError
+from gemini_tuning.errors import CredentialsRefusedError, GeminiTuningError, ServiceRefusedError, TransientError
 
 _TRANSIENT_CODES = frozenset({408, 429, 499, 500, 502, 503, 504})
 _ADVICE = {
@@ -38,9 +40,10 @@ def google_errors(doing: str, also_transient: frozenset[int] = frozenset()) -> I
 
 def _translate(doing: str, error: Exception, transient: frozenset[int]) -> GeminiTuningError | None:
     if (code := _http_code(error)) is not None:
-        return _from_code(doing, code, _message(error), transient)
+        return _from_code(doing, code, error, transient)
     if _is_credentials_problem(error):
-        return ServiceRefusedError(f"{doing} failed: no usable credentials ({innermost_reason(error)}). {_ADVICE[401]}")
+        reason = innermost_reason(error)
+        return CredentialsRefusedError(f"{doing} failed: no usable credentials ({reason}). {_ADVICE[401]}")
     if _is_transport_problem(error):
         return TransientError(
             f"{doing} failed: no connection to Google's API ({innermost_reason(error)}). "
@@ -51,9 +54,23 @@ def _translate(doing: str, error: Exception, transient: frozenset[int]) -> Gemin
     return None
 
 
-def _from_code(doing: str, code: int, message: str, transient: frozenset[int]) -> GeminiTuningError:
-    sentence = f"{doing} failed: HTTP {code}, {message.strip().rstrip('.')}. {_ADVICE.get(code, '')}".rstrip()
-    return TransientError(sentence) if code in transient else ServiceRefusedError(sentence)
+def _from_code(doing: str, code: int, error: Exception, transient: frozenset[int]) -> GeminiTuningError:
+    sentence = f"{doing} failed: HTTP {code}, {_message(error).strip().rstrip('.')}. {_ADVICE.get(code, '')}".rstrip()
+    if code in transient:
+        return TransientError(sentence, code, _retry_after(error))
+    return CredentialsRefusedError(sentence) if code == 401 else ServiceRefusedError(sentence)
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Return the seconds of a ``Retry-After`` header: a number, or a date (RFC 9110, 10.2.3)."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    value = headers.get("Retry-After", "")
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
 
 
 def _http_code(error: Exception) -> int | None:

@@ -100,6 +100,12 @@ class Wait(Value):
     timeout_hours: float = Field(
         default=24, strict=True, gt=0, le=1000, description="After this the run fails; the job is left as it is."
     )
+    max_dropped_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The run fails when the service left out a larger share of the training examples. Unset: any.",
+    )
 
 
 class Notifications(Value):

@@ -14,7 +14,7 @@ WaitMode = Literal["deferrable", "reschedule"]
 INCLUDE_VARIABLE = "GEMINI_TUNING_INCLUDE"
 DATA_ROOT_VARIABLE = "GEMINI_TUNING_DATA_ROOT"
 WAIT_MODE_VARIABLE = "GEMINI_TUNING_WAIT_MODE"
-DIE_AT_VARIABLE = "GEMINI_TUNING_DIE_AT"
+REHEARSAL_VARIABLE = "GEMINI_TUNING_REHEARSAL"
 
 
 def include_root() -> Path:
@@ -44,13 +44,10 @@ def wait_mode() -> WaitMode:
     return cast("WaitMode", mode)
 
 
-def die_at() -> tuple[str, Path | None]:
-    """Return the mark at which a rehearsal kills a process, and the file that arms it: ``GEMINI_TUNING_DIE_AT``.
-
-    The variable holds ``MARK=FILE``. Unset, nothing is killed.
-    """
-    mark, _, file = os.environ.get(DIE_AT_VARIABLE, "").partition("=")
-    return mark, Path(file) if file else None
+def rehearsal() -> Path | None:
+    """Return the folder in which a rehearsal says where a process is to die: ``GEMINI_TUNING_REHEARSAL``, or None."""
+    configured = os.environ.get(REHEARSAL_VARIABLE)
+    return Path(configured) if configured else None
 
 
 def _folder(variable: str, default: Path) -> Path:

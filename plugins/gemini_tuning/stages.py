@@ -76,6 +76,8 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         mode="reschedule",
         poke_interval=wait.poll_interval_seconds,
         timeout=wait.timeout_hours * 3600,
+        max_dropped_share=wait.max_dropped_share,
+        report=validate.output,
     )
     smoke_test = SmokeTestOperator(
         task_id="smoke_test", tuning_job=waited.output, suite=settings["smoke_suite"], **google

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gemini_tuning.dataset.reports.report import DatasetReport, Estimate
 from gemini_tuning.dataset.upload import UploadedDataset
 from gemini_tuning.smoke.report import SmokeReport
+from gemini_tuning.tuning.dropped import Dropped, dropped_of
 from gemini_tuning.tuning.metrics import TRAIN_LOSS, VALIDATION_LOSS, Metrics, Point
 from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.values import Value
@@ -42,6 +43,7 @@ class RunSummary(Value):
     tuning_job: str
     console_url: str
     billable_tokens_per_epoch: int | None
+    dropped: Dropped | None
     tuned_model: str | None
     endpoint: str | None
     train_loss: LossSpan | None
@@ -54,6 +56,8 @@ class RunSummary(Value):
         rows = [
             ("Dataset", self.dataset),
             ("Estimated cost", str(self.estimate) if self.estimate else "unknown"),
+            ("Tokens per epoch", self._tokens()),
+            *([("Left out", self.dropped.sentence())] if self.dropped else []),
             ("Training data", self.training_uri),
             ("Validation data", self.validation_uri or "none"),
             ("Tuning job", self.tuning_job),
@@ -65,6 +69,18 @@ class RunSummary(Value):
             ("Console", self.console_url),
         ]
         return "\n".join(f"{label:<16} {text}" for label, text in rows)
+
+    def _tokens(self) -> str:
+        """Return what was estimated and what the service counted, side by side."""
+        estimated = self.estimate.tokens_per_epoch if self.estimate else None
+        billable = self.billable_tokens_per_epoch
+        words = [
+            "not estimated" if estimated is None else f"{estimated:,} estimated",
+            "billable ones not told" if billable is None else f"{billable:,} billable",
+        ]
+        if estimated and billable:
+            words.append(f"{billable / estimated - 1:+.1%}")
+        return ", ".join(words)
 
 
 def summarise(
@@ -89,6 +105,7 @@ def summarise(
         tuning_job=job.name,
         console_url=job.console_url,
         billable_tokens_per_epoch=job.billable_tokens,
+        dropped=dropped_of(job, report.train),
         tuned_model=tuned.model if tuned else None,
         endpoint=tuned.endpoint if tuned else None,
         train_loss=_span(metrics, TRAIN_LOSS),

@@ -23,6 +23,7 @@ from gemini_tuning.operators.smoke import FAILED_REPORT_KEY, SmokeTestOperator
 from gemini_tuning.operators.summary import SummariseRunOperator
 from gemini_tuning.operators.tuning import SubmitTuningJobOperator
 from gemini_tuning.smoke.report import SmokeReport
+from gemini_tuning.summary import RunSummary
 from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.states import JobState
 
@@ -415,6 +416,9 @@ class TestSmoke:
             assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"]
             assert summary[curve]["last"]["step"] > summary[curve]["first"]["step"]
         assert summary["billable_tokens_per_epoch"] > 0
+        text = RunSummary.from_json(summary).text()
+        assert re.search(r"Tokens per epoch +[\d,]+ estimated, [\d,]+ billable, [+-]\d+\.\d%", text)
+        assert "Left out" not in text
 
     def test_curves_that_cannot_be_read_fail_no_run(self, context, include, dataset, google, tuned):
         tuned["experiment"] += "-gone"

@@ -1,8 +1,10 @@
 import asyncio
 import importlib
 import itertools
+import re
 import socket
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -138,6 +140,22 @@ class TestDeferred:
 
             assert asyncio.run(scenario()).payload["look"] == "ended"
 
+    def test_how_far_it_got_is_told_with_its_latest_losses(self, google, jobs, monkeypatch):
+        uri = google.upload("waiting/slow.jsonl", LINE * 400)
+        slow = jobs.create(TuningJobSpec(base_model="gemini-2.5-flash", training_dataset_uri=uri, epochs=1000))
+        lines = []
+        log = SimpleNamespace(info=lambda text, *values: lines.append(text % values))
+        monkeypatch.setattr(TuningJobTrigger, "log", log)
+
+        async def scenario():
+            waiting = asyncio.create_task(anext(aiter(trigger(slow.name).run())))
+            await asyncio.to_thread(wait_until, lambda: any("train loss" in line for line in lines), 60, "losses")
+            await asyncio.to_thread(jobs.cancel, slow.name)
+            await waiting
+
+        asyncio.run(scenario())
+        assert any(re.search(r"RUNNING, tuning, .*epoch \d+, step \d+, train loss \d", line) for line in lines)
+
     def test_the_trigger_carries_no_secret(self, google, job):
         _, arguments = trigger(job.name).serialize()
         assert set(arguments) == {
@@ -147,17 +165,19 @@ class TestDeferred:
             "impersonation_chain",
             "poll_interval",
             "deadline",
+            "on_timeout",
+            "cancel_on_kill",
         }
 
     def test_the_event_loop_is_never_blocked_by_a_look(self, google, job, monkeypatch):
         """Every answer takes a second; the loop's pulse goes on meanwhile."""
-        slow = GeminiTuningHook.jobs.func
+        polled = GeminiTuningHook.polled
 
-        def slow_jobs(hook):
+        def slow(hook):
             time.sleep(1)
-            return slow(hook)
+            return polled(hook)
 
-        monkeypatch.setattr(GeminiTuningHook, "jobs", property(slow_jobs))
+        monkeypatch.setattr(GeminiTuningHook, "polled", slow)
         beats = []
 
         async def scenario():

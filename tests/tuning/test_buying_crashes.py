@@ -15,7 +15,7 @@ import pytest
 from tests.tuning.shop import Died, Memory, dies_at
 
 import gemini_tuning
-from gemini_tuning.settings import DIE_AT_VARIABLE
+from gemini_tuning.settings import REHEARSAL_VARIABLE
 from gemini_tuning.tuning.marks import Mark
 from gemini_tuning.tuning.purchase import How, Patience
 from gemini_tuning.tuning.states import JobState
@@ -58,8 +58,9 @@ class TestCrashes:
         assert shop.states() == ["CANCELLED", "PENDING"]
 
     @pytest.mark.parametrize("mark", [Mark.AFTER_INTENT, Mark.AFTER_REQUEST, Mark.AFTER_NAME])
-    def test_a_real_process_dies_once_where_the_variable_says(self, shop, tmp_path, mark):
-        flag = tmp_path / "die"
+    def test_a_real_process_dies_once_where_the_rehearsal_says(self, shop, tmp_path, mark):
+        flag = tmp_path / "a run" / mark
+        flag.parent.mkdir()
         flag.touch()
         code = (
             "import json, os, pathlib, sys\n"
@@ -79,7 +80,8 @@ class TestCrashes:
         project = Path(gemini_tuning.__file__).parents[2]
         environment = {
             **os.environ,
-            DIE_AT_VARIABLE: f"{mark}={flag}",
+            REHEARSAL_VARIABLE: str(tmp_path),
+            "AIRFLOW_CTX_DAG_RUN_ID": "a run",
             "PYTHONPATH": f"{project}/plugins:{project}/include:{project}",
         }
 

@@ -144,15 +144,14 @@ class TestGivingUp:
 
     @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}])
     def test_a_process_about_to_be_killed_wastes_no_time_on_a_client_that_retries(self, shop, fault):
-        service = shop.new_service(urgent=True)
+        service = shop.new_service(attempts=1)
         shop.fault(method="GET", path=r"tuningJobs\?", times=None, **fault)
         with pytest.raises(TransientError):
             give_up(service, shop.order(), None)
         assert len(shop.requests("GET")) == 1
 
-    def test_a_process_about_to_be_killed_waits_for_no_slow_answer(self, shop, monkeypatch):
-        monkeypatch.setattr("gemini_tuning.tuning.client.URGENT_TIMEOUT_SECONDS", 0.5)
-        service = shop.new_service(urgent=True)
+    def test_a_process_about_to_be_killed_waits_for_no_slow_answer(self, shop):
+        service = shop.new_service(attempts=1, timeout=0.5)
         shop.fault(method="GET", path=r"tuningJobs\?", delay_seconds=30)
         with pytest.raises(TransientError, match="no connection"):
             give_up(service, shop.order(), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client as StorageClient
 
     from gemini_tuning.tuning.models import BaseModelInfo, Thinking
+
+
+POLL_TIMEOUT_SECONDS = 20.0
+URGENT_TIMEOUT_SECONDS = 5.0
+
+
+class PolledJobs:
+    """The source of a poller: the tuning service, and the curves of its jobs.
+
+    :param service: asks each request once.
+    :param metrics: returns the curves a job has recorded so far.
+    """
+
+    def __init__(self, service: TuningService, metrics: Callable[[TuningJob], Metrics]) -> None:
+        self.pages = service.pages
+        self.get = service.get
+        self.cancel = service.cancel
+        self.metrics = metrics
 
 
 class GeminiTuningHook(GoogleBaseHook):
@@ -84,6 +102,18 @@ class GeminiTuningHook(GoogleBaseHook):
     def jobs(self) -> TuningService:
         """Tuning jobs of this project and location."""
         return TuningService(vertex_client(self.credentials, self.project, self.location))
+
+    def polled(self) -> PolledJobs:
+        """Return what a poller asks: each request is made once, as the poller itself decides when to ask again."""
+        client = vertex_client(self.credentials, self.project, self.location, attempts=1, timeout=POLL_TIMEOUT_SECONDS)
+        return PolledJobs(TuningService(client), self.metrics)
+
+    def urgent_jobs(self) -> TuningService:
+        """Return a new service for a process that is about to be killed: a call ends after 5 s, nothing is repeated."""
+        client = vertex_client(
+            self.credentials, self.project, self.location, attempts=1, timeout=URGENT_TIMEOUT_SECONDS
+        )
+        return TuningService(client)
 
     def endpoint(self, name: str, thinking: Thinking | None = None) -> Endpoint:
         """Return an endpoint to ask, reached at the location its own name says.

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from gemini_tuning.errors import PermanentError, TransientError
+from gemini_tuning.errors import GeminiTuningError, PermanentError
+from gemini_tuning.tuning.polling import Poller
+from gemini_tuning.tuning.progress import Teller
+from gemini_tuning.tuning.sharing import shared_poller
 from gemini_tuning.tuning.spec import location_of
-from gemini_tuning.tuning.wait import Look, judge
+from gemini_tuning.tuning.states import JobState
+from gemini_tuning.tuning.stopping import stop
+from gemini_tuning.tuning.wait import Look, OnTimeout, judge
 
 if TYPE_CHECKING:
     from gemini_tuning.tuning.spec import TuningJob
+    from gemini_tuning.tuning.watching import Source, Watch
+
+TROUBLE_EVERY_SECONDS = 600.0
 
 
 class TuningJobTrigger(BaseTrigger):
-    """Look at a tuning job until it ends or the deadline passes.
+    """Look at a tuning job until it ends or the deadline passes; all triggers of a connection share one poller.
 
-    Fires ``{"look": "ended" | "timed_out", "job": {…}}``, or ``{"look": "failed", "message": …}`` when the job can't be
-    read for a reason that waiting won't cure. Broken connections and overload are waited out.
+    Fires ``{"look": "ended", "job": {…}}``, ``{"look": "timed_out", "job": {…}, "on_timeout": …}`` with the job as it
+    was left or cancelled, or ``{"look": "failed", "message": …}`` when the job can't be read for a reason that waiting
+    won't cure. Broken connections and overload are waited out.
 
     :param name: the job's full resource name.
     :param gcp_conn_id: Airflow's Google Cloud connection; no secret is ever a trigger argument.
     :param project_id: the project; None = the connection's.
     :param impersonation_chain: service accounts to act as.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds that a job at work is left alone at most.
     :param deadline: Unix time after which waiting ends; kept here because a deferral's own timeout never tells the job.
+    :param on_timeout: ``cancel`` or ``leave``: what becomes of the job then.
+    :param cancel_on_kill: cancel the job when somebody marks or clears the task; a restart of the triggerer never does.
     """
 
     def __init__(
@@ -39,6 +49,8 @@ class TuningJobTrigger(BaseTrigger):
         impersonation_chain: str | list[str] | None,
         poll_interval: float,
         deadline: float,
+        on_timeout: str = OnTimeout.LEAVE.value,
+        cancel_on_kill: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -47,6 +59,8 @@ class TuningJobTrigger(BaseTrigger):
         self.impersonation_chain = impersonation_chain
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make an equal trigger elsewhere."""
@@ -59,41 +73,85 @@ class TuningJobTrigger(BaseTrigger):
                 "impersonation_chain": self.impersonation_chain,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "on_timeout": self.on_timeout,
+                "cancel_on_kill": self.cancel_on_kill,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll; every blocking call runs in a thread, so that no other trigger waits for it."""
-        shown = None
-        get: Callable[[str], TuningJob] | None = None
-        while True:
-            try:
-                if get is None:
-                    get = await asyncio.to_thread(self._getter)
-                job = await asyncio.to_thread(get, self.name)
-            except TransientError as error:
-                self.log.warning("%s Looking again in %s s.", error, self.poll_interval)
-                if time.time() >= self.deadline:
-                    yield TriggerEvent({
-                        "look": "failed",
-                        "message": f"{error} The wait is over; the job is left as it is.",
-                    })
-                    return
-            except PermanentError as error:
-                yield TriggerEvent({"look": "failed", "message": str(error)})
-                return
-            else:
-                if job.progress() != shown:
-                    shown = job.progress()
-                    self.log.info("%s: %s", self.name, shown)
-                look = judge(job, time.time(), self.deadline)
-                if look is not Look.WAIT:
-                    yield TriggerEvent({"look": look.value, "job": job.to_json()})
-                    return
-            await asyncio.sleep(self.poll_interval)
+        """Wait; every blocking call runs in a thread, so that no other trigger waits for it."""
+        poller = self._poller()
+        async with poller.watch(self.name, self.poll_interval) as watch:
+            event = await self._wait(poller, watch) or await self._time_out(poller, watch)
+        yield TriggerEvent(event)
 
-    def _getter(self) -> Callable[[str], TuningJob]:
+    async def on_kill(self) -> None:
+        """Cancel the job when a user ended the task, and see to it that it has ended."""
+        if not self.cancel_on_kill:
+            self.log.info("%s is left as it is, and may still be billed (cancel_on_kill is off).", self.name)
+            return
+        self.log.info("Cancelling %s: its task was marked or cleared.", self.name)
+        stopped = await stop(self._poller(), self.name)
+        self.log.log(20 if stopped.ended else 30, "%s", stopped.sentence(self.name))
+
+    async def _wait(self, poller: Poller, watch: Watch) -> dict[str, Any] | None:
+        """Return the event of a job that ended or can't be read, or None when the time is over."""
+        teller = Teller()
+        trouble_told = 0.0
+        quiet_until = self.deadline
+        while (now := time.time()) < self.deadline:
+            update = await watch.next(min(self.deadline, quiet_until) - now)
+            now = time.time()
+            if update and isinstance(update.error, PermanentError):
+                return _failed(str(update.error))
+            if update and update.error and now - trouble_told >= TROUBLE_EVERY_SECONDS:
+                trouble_told = now
+                self.log.warning("%s The job is looked at again until it can be seen.", update.error)
+            job = watch.job
+            if job is None:
+                continue
+            if teller.see(job, now):
+                losses = await poller.losses(job) if job.state is JobState.RUNNING and job.completed_steps else None
+                self.log.info("%s: %s", self.name, teller.line(job, now, losses))
+            quiet_until = teller.quiet_until()
+            if judge(job, now, self.deadline) is Look.ENDED:
+                return _ended(job)
+        return None
+
+    async def _time_out(self, poller: Poller, watch: Watch) -> dict[str, Any]:
+        """Look a last time, and do with the job what the policy says."""
+        if self.on_timeout == OnTimeout.CANCEL:
+            self.log.warning("Cancelling %s: it has not ended in time.", self.name)
+            stopped = await stop(poller, self.name)
+            if stopped.job is None or stopped.error:
+                return _failed(f"The wait is over. {stopped.sentence(self.name)}")
+            job, over = stopped.job, stopped.cancelled_too_late
+        else:
+            try:
+                job = await poller.call(lambda source: source.get(self.name))
+            except GeminiTuningError as error:
+                if watch.job is None or isinstance(error, PermanentError):
+                    return _failed(f"{error} The wait is over; the job is left as it is.")
+                job = watch.job
+            over = job.state.ended
+        return _ended(job) if over else {"look": "timed_out", "job": job.to_json(), "on_timeout": self.on_timeout}
+
+    def _poller(self) -> Poller:
+        chain = self.impersonation_chain
+        accounts = tuple(chain) if isinstance(chain, list) else chain
+        key = (self.gcp_conn_id, self.project_id, location_of(self.name), accounts)
+        return shared_poller(key, self._connect)
+
+    def _connect(self) -> Source:
         from gemini_tuning.hooks.tuning import GeminiTuningHook
 
-        hook = GeminiTuningHook(self.gcp_conn_id, self.project_id, location_of(self.name), self.impersonation_chain)
-        return hook.jobs.get
+        location = location_of(self.name)
+        return GeminiTuningHook(self.gcp_conn_id, self.project_id, location, self.impersonation_chain).polled()
+
+
+def _ended(job: TuningJob) -> dict[str, Any]:
+    return {"look": Look.ENDED.value, "job": job.to_json()}
+
+
+def _failed(message: str) -> dict[str, Any]:
+    return {"look": "failed", "message": message}

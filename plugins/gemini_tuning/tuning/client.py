@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 API_VERSION = "v1beta1"  # only v1beta1 shows what a running job is doing (tuningJobState)
 TIMEOUT_SECONDS = 60.0
 READ_ATTEMPTS = 4
-URGENT_TIMEOUT_SECONDS = 5.0
 
 
 class JsonReader(Protocol):
@@ -25,12 +24,18 @@ class JsonReader(Protocol):
         """Return the JSON at a path below the API version, such as ``projects/…/contexts/…``."""
 
 
-def vertex_client(credentials: Credentials, project: str, location: str, *, urgent: bool = False) -> Client:
-    """Return a client for one project and location.
+def vertex_client(
+    credentials: Credentials,
+    project: str,
+    location: str,
+    *,
+    attempts: int | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Client:
+    """Return a client for one project and location. ``GOOGLE_VERTEX_BASE_URL`` is honoured by the client.
 
-    Reads are retried on 408, 429, 5xx and broken connections. ``GOOGLE_VERTEX_BASE_URL`` is honoured by the client.
-
-    :param urgent: for a process that is about to be killed: a call ends after 5 s, and nothing is retried.
+    :param attempts: how often a read is tried on 408, 429, 5xx and broken connections; None = ``READ_ATTEMPTS``.
+    :param timeout: seconds for one request.
     """
     from google.genai import Client
     from google.genai.types import HttpOptions, HttpRetryOptions
@@ -42,8 +47,8 @@ def vertex_client(credentials: Credentials, project: str, location: str, *, urge
         location=location,
         http_options=HttpOptions(
             api_version=API_VERSION,
-            timeout=int((URGENT_TIMEOUT_SECONDS if urgent else TIMEOUT_SECONDS) * 1000),
-            retry_options=HttpRetryOptions(attempts=1 if urgent else READ_ATTEMPTS, initial_delay=1.0, max_delay=10.0),
+            timeout=int(timeout * 1000),
+            retry_options=HttpRetryOptions(attempts=attempts or READ_ATTEMPTS, initial_delay=1.0, max_delay=10.0),
         ),
     )
 

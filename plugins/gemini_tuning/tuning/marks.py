@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from enum import StrEnum
 
-from gemini_tuning.settings import die_at
+from gemini_tuning.settings import rehearsal
 
 
 class Mark(StrEnum):
@@ -32,15 +32,16 @@ Reached = Callable[[Mark], None]
 
 
 def reached(mark: Mark) -> None:
-    """Do nothing, unless this is where the process is to die (``settings.die_at``) and the file exists.
+    """Do nothing, unless a rehearsal wants the process dead here: then kill it with SIGKILL, once.
 
-    Then the file is removed and the process kills itself with SIGKILL: once, not at each recovery.
+    It does where the rehearsal's folder (``settings.rehearsal``) holds a file ``RUN/MARK`` for the running task's Dag
+    run; the file is removed first.
     """
-    where, file = die_at()
-    if where != mark or file is None:
+    folder = rehearsal()
+    if folder is None:
         return
     try:
-        file.unlink()
+        (folder / os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", "any") / mark).unlink()
     except FileNotFoundError:
         return
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gemini_tuning.errors import ConfigError, ServiceRefusedError, SubmissionUnknownError, TransientError
+from gemini_tuning.errors import (
+    ConfigError,
+    GeminiTuningError,
+    ServiceRefusedError,
+    SubmissionUnknownError,
+    TransientError,
+)
 from gemini_tuning.google_errors import google_errors, never_accepted
 from gemini_tuning.tuning.spec import KEY_LABEL, Checkpoint, ServiceError, TunedModel, TuningJob, TuningJobSpec
 from gemini_tuning.tuning.states import JobState
@@ -87,6 +93,20 @@ class TuningService:
         found = self.list(f'labels.{KEY_LABEL}="{key}"')
         return tuple(job for job in found if job.labels.get(KEY_LABEL) == key)  # should the filter ever be ignored
 
+    def pages(self, filter_: str | None = None, page_size: int = 100) -> Iterator[tuple[TuningJob, ...]]:
+        """Yield pages of jobs, newest first; each is one request, made when it is asked for.
+
+        A job that can't be read is left out: ``get`` says what is wrong with it.
+        """
+        with google_errors("Listing tuning jobs"):
+            pager = self._client.tunings.list(config={"page_size": page_size, "filter": filter_})
+        while True:
+            yield tuple(_readable(pager.page))
+            if not pager.config.get("page_token"):
+                return
+            with google_errors("Listing tuning jobs"):
+                pager.next_page()
+
     def cancel(self, name: str) -> None:
         """Ask for a job to be cancelled; the service does so in its own time and keeps the job."""
         check_job_name(name)
@@ -142,14 +162,25 @@ def _evaluation_config(document: dict[str, Any] | None) -> types.EvaluationConfi
         ) from None
 
 
+def _readable(jobs: Iterable[types.TuningJob]) -> Iterator[TuningJob]:
+    for job in jobs:
+        try:
+            yield to_tuning_job(job)
+        except (GeminiTuningError, ValueError):
+            continue
+
+
 def to_tuning_job(job: types.TuningJob) -> TuningJob:
     """Keep of the client's object what this project uses."""
     stats = job.tuning_data_stats and job.tuning_data_stats.supervised_tuning_data_stats
     progress = job.tuning_job_metadata
     check_job_name(job.name or "")
+    word = job.state.value if job.state else JobState.UNSPECIFIED.value
+    state = JobState(word)
     return TuningJob(
         name=job.name or "",
-        state=JobState(job.state.value if job.state else JobState.UNSPECIFIED),
+        state=state,
+        unknown_state=word if word != state.value else None,
         detail_state=job.tuning_job_state.value if job.tuning_job_state else None,
         base_model=job.base_model or (job.pre_tuned_model.base_model if job.pre_tuned_model else None),
         tuned_model_display_name=job.tuned_model_display_name,
@@ -163,6 +194,9 @@ def to_tuning_job(job: types.TuningJob) -> TuningJob:
         completed_steps=progress.completed_step_count if progress else None,
         billable_tokens=_int(stats.total_billable_token_count) if stats else None,
         training_examples=_int(stats.tuning_dataset_example_count) if stats else None,
+        dropped_examples=_int(stats.total_truncated_example_count) if stats else None,
+        dropped_indices=tuple((stats and stats.truncated_example_indices) or ()),
+        dropped_reasons=tuple((stats and stats.dropped_example_reasons) or ()),
         labels=job.labels or {},
     )
 

@@ -93,10 +93,15 @@ class ServiceError(Value):
 
 
 class TuningJob(Value):
-    """A tuning job as last seen. Times are UTC; counts are the service's own."""
+    """A tuning job as last seen. Times are UTC; counts are the service's own.
+
+    ``unknown_state`` is the word of a state that this release doesn't know; ``dropped_indices`` count examples from 1
+    and name a sample of the ``dropped_examples``, ``dropped_reasons`` say why of each.
+    """
 
     name: str
     state: JobState
+    unknown_state: str | None = None
     detail_state: str | None = None
     base_model: str | None = None
     tuned_model_display_name: str | None = None
@@ -110,6 +115,9 @@ class TuningJob(Value):
     completed_steps: int | None = None
     billable_tokens: int | None = None
     training_examples: int | None = None
+    dropped_examples: int | None = None
+    dropped_indices: tuple[int, ...] = ()
+    dropped_reasons: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -127,6 +135,13 @@ class TuningJob(Value):
         )
 
     @property
+    def state_words(self) -> str:
+        """The state's short name, or the service's own word for one that this release doesn't know."""
+        if self.unknown_state is None:
+            return self.state.short
+        return f"{self.unknown_state.removeprefix('JOB_STATE_')} (a state this release doesn't know)"
+
+    @property
     def doing(self) -> str | None:
         """What the job is busy with, such as ``waiting for quota``; None when it has ended or doesn't say."""
         if self.detail_state is None or self.state.ended:
@@ -135,7 +150,7 @@ class TuningJob(Value):
 
     def progress(self) -> str:
         """Return one line for a log: state, what it is doing, how far it got."""
-        parts = [self.state.short]
+        parts = [self.state_words]
         if self.doing:
             parts.append(self.doing)
         if self.completed_epochs is not None:
@@ -144,14 +159,14 @@ class TuningJob(Value):
             parts.append(f"step {self.completed_steps}")
         return ", ".join(parts)
 
-    def outcome(self) -> str:
-        """Return the sentence about a job that ended: state, the service's own words, where to look."""
+    def outcome(self, advice: str = "") -> str:
+        """Return what to say of a job that ended: state, the service's own words, advice, where to look."""
         sentence = f"Tuning job {self.name} ended {self.state.short}"
         if self.error:
             sentence += f": code {self.error.code}, {self.error.message}"
         if self.tuned_model and self.tuned_model.model and not self.tuned_model.endpoint:
             sentence += f" The model {self.tuned_model.model} exists, but no endpoint serves it."
-        return f"{sentence.rstrip('.')}. See {self.console_url}"
+        return f"{sentence.rstrip('.')}. {f'{advice} ' if advice else ''}See {self.console_url}"
 
 
 def location_of(resource_name: str) -> str:

@@ -24,7 +24,7 @@ from gemini_tuning.dataset.reading.scanning import Scanned
 from gemini_tuning.dataset.reading.source import OpenSource, reading
 from gemini_tuning.dataset.reading.tallies import tally
 from gemini_tuning.dataset.reading.worker import Task
-from gemini_tuning.dataset.reports.report import DatasetFile, Finding, Findings
+from gemini_tuning.dataset.reports.report import MOST_SKIPPED_LINES, DatasetFile, Finding, Findings
 from gemini_tuning.errors import UnusableInputError
 
 ONE_PROCESS_UP_TO = 10_000_000  # bytes; starting others takes as long as reading this much
@@ -120,6 +120,7 @@ class _Reading:
             sha256=self._checksums.sha256,
             crc32c=self._checksums.crc32c,
             generation=self._source.generation,
+            skipped_lines=_listed(total.skipped),
         )
         return total
 
@@ -207,3 +208,7 @@ class _Reading:
 
     def _finding(self, fault: Fault, line: int | None) -> Finding:
         return Finding(file=self._source.reference, line=line, **fault._asdict())
+
+
+def _listed(skipped: array[int]) -> tuple[int, ...] | None:
+    return None if len(skipped) > MOST_SKIPPED_LINES else tuple(line + 1 for line in skipped)

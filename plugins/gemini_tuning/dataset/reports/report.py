@@ -12,6 +12,7 @@ from gemini_tuning.dataset.codes import LISTED_PER_CODE, Severity
 from gemini_tuning.values import Value
 
 MOST_BUCKETS = 20
+MOST_SKIPPED_LINES = 1000
 ERROR_BAND = 1 / 3  # of tokens that are estimated from characters, either way
 
 
@@ -37,6 +38,7 @@ class DatasetFile(Value):
     """One file as it was read: the identity of its bytes.
 
     ``crc32c`` is base64 of the big-endian checksum, as Cloud Storage prints it; ``generation`` is set for ``gs://``.
+    ``skipped_lines`` are the lines, from 1, that are no examples; None = more than are listed.
     """
 
     path: str
@@ -45,6 +47,7 @@ class DatasetFile(Value):
     sha256: str
     crc32c: str
     generation: int | None = None
+    skipped_lines: tuple[int, ...] | None = ()
 
 
 class Bucket(Value):
