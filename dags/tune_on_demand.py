@@ -91,6 +91,13 @@ FORM = {
         "Hyperparameters",
         exclusiveMinimum=0,
     ),
+    "force_new": Param(
+        False,
+        type="boolean",
+        title="Pay again",
+        description="Tune even if the same data was tuned with the same settings before.",
+        section="Hyperparameters",
+    ),
     "gcp_conn_id": Param(
         "google_cloud_default",
         type="string",

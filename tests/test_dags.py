@@ -10,7 +10,7 @@ from tests.conftest import PROJECT
 from gemini_tuning.on_demand import pipeline_of_form
 from gemini_tuning.settings import INCLUDE_VARIABLE, WAIT_MODE_VARIABLE
 
-STAGES = ["validate", "upload", "submit", "wait", "smoke_test", "summary"]
+STAGES = ["validate", "upload", "tune", "smoke_test", "summary"]
 
 
 def parse():
@@ -42,10 +42,15 @@ def test_every_dag_is_documented_owned_and_bounded(bag):
         assert dag.max_active_runs <= 4
 
 
-def test_submitting_is_never_retried_and_everything_else_is(bag):
+def test_every_stage_is_retried(bag):
     for dag in bag.dags.values():
         for task in dag.tasks:
-            assert task.retries == (0 if task.task_id in {"submit", "configure"} else 2), task.task_id
+            assert task.retries == {"configure": 0, "tune": 5}.get(task.task_id, 2), task.task_id
+
+
+def test_tuning_takes_its_turn_in_a_pool(bag):
+    for dag in bag.dags.values():
+        assert dag.get_task("tune").pool == "vertex_tuning"
 
 
 def test_every_field_of_the_form_is_explained_and_may_be_sent_as_it_stands(bag):
@@ -62,7 +67,7 @@ def test_every_field_of_the_form_is_explained_and_may_be_sent_as_it_stands(bag):
 def test_waiting_is_deferred_or_rescheduled_as_the_pipeline_says(include):
     path = include / "pipelines" / "support_replies.yaml"
     path.write_text(path.read_text().replace("wait:\n", "wait:\n  mode: reschedule\n"))
-    waiting = parse().dags["tune_support_replies"].get_task("wait")
+    waiting = parse().dags["tune_support_replies"].get_task("tune")
     assert (waiting.deferrable, waiting.mode) == (False, "reschedule")
 
 
@@ -89,7 +94,7 @@ def test_a_schedule_and_notifications_reach_the_dag(include):
 def test_an_installation_may_wait_without_its_triggerer(include, monkeypatch):
     monkeypatch.setenv(WAIT_MODE_VARIABLE, "reschedule")
     for dag in parse().dags.values():
-        assert dag.get_task("wait").deferrable is False
+        assert dag.get_task("tune").deferrable is False
 
 
 def test_a_schedule_starts_with_its_next_run(include):

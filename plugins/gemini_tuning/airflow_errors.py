@@ -9,7 +9,20 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from pydantic import ValidationError
 
-from gemini_tuning.errors import GeminiTuningError, PermanentError
+from gemini_tuning.errors import PermanentError, TransientError
+
+
+class TransientFault(AirflowException):
+    """A task's try failed for a reason that may pass.
+
+    :param code: the HTTP status, if there was one.
+    :param retry_after: seconds for which the service asked to be left alone, where it did.
+    """
+
+    def __init__(self, message: str, code: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
 
 
 @contextmanager
@@ -24,6 +37,6 @@ def airflow_errors(log: Any) -> Iterator[None]:
         sentence = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         log.error("%s", sentence)
         raise AirflowFailException(f"{error.title}: {sentence}") from None
-    except GeminiTuningError as error:
+    except TransientError as error:
         log.error("%s", error)
-        raise AirflowException(str(error)) from None
+        raise TransientFault(str(error), error.code, error.retry_after) from None

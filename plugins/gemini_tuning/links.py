@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 CONSOLE_URL_KEY = "console_url"
+TUNING_JOB_KEY = "tuning_job"  # the full resource name of the job a task has, as soon as it has one
+PROGRESS_KEY = "progress"
 
 
 class VertexTuningJobLink(BaseOperatorLink):

@@ -98,7 +98,10 @@ class Wait(Value):
         default=60, strict=True, ge=1, le=86_400, description="Time between two looks at the job."
     )
     timeout_hours: float = Field(
-        default=24, strict=True, gt=0, le=1000, description="After this the run fails; the job is left as it is."
+        default=24, strict=True, gt=0, le=1000, description="After this the run fails; on_timeout says what of the job."
+    )
+    on_timeout: Literal["cancel", "leave"] = Field(
+        default="cancel", description="What becomes of the run's own job then. A job that is left is still billed."
     )
     max_dropped_share: float | None = Field(
         default=None,
@@ -136,6 +139,11 @@ class PipelineConfig(Value):
     checks: Checks = Checks()
     budget_usd: float | None = Field(
         default=None, strict=True, gt=0, description="A job estimated to cost more is not bought. Unset: no limit."
+    )
+    force_new: bool = Field(
+        default=False,
+        strict=True,
+        description="Pay again, even if the same data was tuned with the same settings before.",
     )
     hyperparameters: Hyperparameters = Hyperparameters()
     export_last_checkpoint_only: bool = False

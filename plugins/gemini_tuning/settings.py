@@ -14,6 +14,9 @@ WaitMode = Literal["deferrable", "reschedule"]
 INCLUDE_VARIABLE = "GEMINI_TUNING_INCLUDE"
 DATA_ROOT_VARIABLE = "GEMINI_TUNING_DATA_ROOT"
 WAIT_MODE_VARIABLE = "GEMINI_TUNING_WAIT_MODE"
+SETTLE_VARIABLE = "GEMINI_TUNING_SETTLE_SECONDS"
+REQUEST_VARIABLE = "GEMINI_TUNING_REQUEST_SECONDS"
+RETRY_VARIABLE = "GEMINI_TUNING_RETRY_SECONDS"
 REHEARSAL_VARIABLE = "GEMINI_TUNING_REHEARSAL"
 
 
@@ -44,10 +47,45 @@ def wait_mode() -> WaitMode:
     return cast("WaitMode", mode)
 
 
+def settle_seconds() -> float:
+    """Return how long a new job may be missing from the service's list: ``GEMINI_TUNING_SETTLE_SECONDS``, or 45.
+
+    :raises ConfigError: when the variable holds no such number.
+    """
+    return _seconds(SETTLE_VARIABLE, 45.0)
+
+
+def request_seconds() -> float:
+    """Return how long the service may still act on a lost request: ``GEMINI_TUNING_REQUEST_SECONDS``, or 60.
+
+    :raises ConfigError: when the variable holds no such number.
+    """
+    return _seconds(REQUEST_VARIABLE, 60.0)
+
+
+def retry_seconds() -> float:
+    """Return how long the first retry of a task waits: ``GEMINI_TUNING_RETRY_SECONDS``, or 15.
+
+    :raises ConfigError: when the variable holds no such number.
+    """
+    return _seconds(RETRY_VARIABLE, 15.0)
+
+
 def rehearsal() -> Path | None:
     """Return the folder in which a rehearsal says where a process is to die: ``GEMINI_TUNING_REHEARSAL``, or None."""
     configured = os.environ.get(REHEARSAL_VARIABLE)
     return Path(configured) if configured else None
+
+
+def _seconds(variable: str, default: float) -> float:
+    configured = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(configured)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86_400:
+        raise ConfigError(f"{variable} is {configured!r}; write a number of seconds, from 0 to a day.")
+    return seconds
 
 
 def _folder(variable: str, default: Path) -> Path:

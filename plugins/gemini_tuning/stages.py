@@ -9,21 +9,24 @@ from typing import Any
 from gemini_tuning.operators.dataset import UploadDatasetOperator, ValidateDatasetOperator
 from gemini_tuning.operators.smoke import SmokeTestOperator
 from gemini_tuning.operators.summary import SummariseRunOperator
-from gemini_tuning.operators.tuning import SubmitTuningJobOperator
+from gemini_tuning.operators.tuning import TuneModelOperator
 from gemini_tuning.pipeline import Wait
-from gemini_tuning.sensors.tuning import TuningJobSensor
-from gemini_tuning.settings import wait_mode
+from gemini_tuning.retries import RetryWhatMayPass
+from gemini_tuning.settings import retry_seconds, wait_mode
 
+POOL = "vertex_tuning"
+RETRIES_OF_TUNE = 5  # nothing is bought by a retry, and a purchase has more points at which a process can die
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 2,
-    "retry_delay": dt.timedelta(seconds=15),
+    "retry_delay": dt.timedelta(seconds=retry_seconds()),
     "retry_exponential_backoff": True,
     "max_retry_delay": dt.timedelta(minutes=10),
+    "retry_policy": RetryWhatMayPass(),
 }
 
 
 def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOperator:
-    """Add validate → upload → submit → wait → smoke_test → summary to the Dag being defined; return the first.
+    """Add validate → upload → tune → smoke_test → summary to the Dag being defined; return the first.
 
     :param settings: the fields of ``PipelineConfig``, each a JSON value or the XCom argument that will hold it.
     """
@@ -51,9 +54,8 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         pipeline=settings["name"],
         **google,
     )
-    submit = SubmitTuningJobOperator(
-        task_id="submit",
-        retries=0,  # a lost answer may hide a job that was made: never pay twice by trying again
+    tune = TuneModelOperator(
+        task_id="tune",
         datasets=upload.output,
         base_model=settings["base_model"],
         pipeline=settings["name"],
@@ -65,28 +67,26 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         kms_key_name=settings["kms_key_name"],
         service_account=settings["service_account"],
         description=settings["description"],
-        **google,
-    )
-    waited = TuningJobSensor(
-        task_id="wait",
-        tuning_job=submit.output,
-        gcp_conn_id=settings["gcp_conn_id"],
-        project_id=settings["project"],
+        force_new=settings["force_new"],
         deferrable=(wait.mode or wait_mode()) == "deferrable",
         mode="reschedule",
         poke_interval=wait.poll_interval_seconds,
         timeout=wait.timeout_hours * 3600,
+        on_timeout=wait.on_timeout,
         max_dropped_share=wait.max_dropped_share,
         report=validate.output,
+        pool=POOL,
+        retries=RETRIES_OF_TUNE,
+        **google,
     )
     smoke_test = SmokeTestOperator(
-        task_id="smoke_test", tuning_job=waited.output, suite=settings["smoke_suite"], **google
+        task_id="smoke_test", tuning_job=tune.output, suite=settings["smoke_suite"], **google
     )
     SummariseRunOperator(
         task_id="summary",
         report=validate.output,
         datasets=upload.output,
-        tuning_job=waited.output,
+        tuning_job=tune.output,
         smoke_report=smoke_test.output,
         **google,
     )

@@ -9,7 +9,13 @@ import pytest
 
 
 class TaskInstance:
-    """Keeps what a task pushes."""
+    """Says who the task is, and keeps what it pushes."""
+
+    dag_id = "paint"
+    run_id = "manual__2026-11-22T10:00:00+00:00"
+    task_id = "tune"
+    map_index = -1
+    try_number = 1
 
     def __init__(self) -> None:
         self.pushed = {}
@@ -18,9 +24,26 @@ class TaskInstance:
         self.pushed[key] = json.loads(json.dumps(value))
 
 
+class StateStore(dict):
+    """Keeps JSON, as Airflow does."""
+
+    def get(self, key):
+        return json.loads(super().get(key, "null"))
+
+    def set(self, key, value, *, retention):
+        self[key] = json.dumps(value)
+
+
 @pytest.fixture
 def context():
-    return {"ti": TaskInstance(), "run_id": "manual__2026-11-22T10:00:00+00:00"}
+    return {"ti": TaskInstance(), "run_id": TaskInstance.run_id, "task_state_store": StateStore()}
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    """The local Vertex AI shows a new job at once."""
+    monkeypatch.setenv("GEMINI_TUNING_SETTLE_SECONDS", "0.1")
+    monkeypatch.setenv("GEMINI_TUNING_REQUEST_SECONDS", "0.2")
 
 
 def example_line(prompt, answer):

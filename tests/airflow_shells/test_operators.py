@@ -1,15 +1,11 @@
-import contextlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from google.cloud.storage import Bucket
 from tests.dataset.lines import DAMAGE
-from tests.local_cloud.services import wait_until
 
 from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.dataset.upload import UploadedDatasets
@@ -21,11 +17,9 @@ from gemini_tuning.operators.dataset import (
 )
 from gemini_tuning.operators.smoke import FAILED_REPORT_KEY, SmokeTestOperator
 from gemini_tuning.operators.summary import SummariseRunOperator
-from gemini_tuning.operators.tuning import SubmitTuningJobOperator
+from gemini_tuning.operators.tuning import TuneModelOperator
 from gemini_tuning.smoke.report import SmokeReport
 from gemini_tuning.summary import RunSummary
-from gemini_tuning.tuning.spec import TuningJob
-from gemini_tuning.tuning.states import JobState
 
 MODEL = "gemini-2.5-flash"
 BROKEN_CONNECTION = {"conn_type": "google_cloud_platform", "extra": {"key_path": "/nowhere/key.json", "project": "p"}}
@@ -39,11 +33,6 @@ def validate(context, **settings):
 def upload(context, cloud, **settings):
     settings = {"report": validate(context), "bucket": cloud.bucket, "prefix": "p", "pipeline": "paint", **settings}
     return UploadDatasetOperator(task_id="upload", **settings).execute(context)
-
-
-def submit(context, datasets, **settings):
-    settings = {"base_model": MODEL, "pipeline": "paint", **settings}
-    return SubmitTuningJobOperator(task_id="submit", datasets=datasets, **settings).execute(context)
 
 
 class TestValidate:
@@ -154,7 +143,7 @@ class TestUpload:
         report = validate(context, train="größe (neu).json", validation=None)
         uploaded = UploadedDatasets.from_json(upload(context, google, report=report))
         assert uploaded.train.uri.endswith("/gr__e__neu_.json.jsonl")
-        assert submit(context, uploaded.to_json())["name"]
+        assert google.storage().bucket(google.bucket).get_blob(uploaded.train.uri.split("/", 3)[3])
 
     def test_the_same_bytes_are_sent_once(self, context, google, dataset):
         first = UploadedDatasets.from_json(upload(context, google))
@@ -233,118 +222,18 @@ class TestUpload:
             upload(context, google, report=report)
 
 
-class TestSubmit:
-    def test_every_parameter_reaches_the_service(self, context, google, dataset):
-        job = TuningJob.from_json(
-            submit(
-                context,
-                upload(context, google),
-                hyperparameters={"epochs": 2, "adapter_size": 8, "learning_rate_multiplier": 0.5},
-                tuned_model_display_name="paint",
-                labels={"team": "a"},
-                description="About paint",
-                export_last_checkpoint_only=True,
-                service_account="tuner@local-dev.iam.gserviceaccount.com",
-                kms_key_name="projects/p/locations/us-central1/keyRings/r/cryptoKeys/k",
-            )
-        )
-        with google.http() as http:
-            stored = http.get(f"/v1beta1/{job.name}").json()
-        spec = stored["supervisedTuningSpec"]
-        assert spec["hyperParameters"] == {
-            "epochCount": "2",
-            "adapterSize": "ADAPTER_SIZE_EIGHT",
-            "learningRateMultiplier": 0.5,
-        }
-        assert spec["exportLastCheckpointOnly"] is True
-        assert spec["trainingDatasetUri"].endswith("/train.jsonl")
-        assert spec["validationDatasetUri"].endswith("/validation.jsonl")
-        assert stored["tunedModelDisplayName"] == "paint"
-        assert stored["description"] == "About paint"
-        assert stored["serviceAccount"] == "tuner@local-dev.iam.gserviceaccount.com"
-        assert stored["encryptionSpec"]["kmsKeyName"].endswith("/cryptoKeys/k")
-        assert stored["labels"]["team"] == "a"
-        assert stored["labels"]["gemini-tuning-pipeline"] == "paint"
-        assert stored["labels"]["gemini-tuning-attempt"] == "1"
-        assert stored["labels"]["gemini-tuning-run"] == "manual__2026-11-22t10-00-00-00-00"
-        assert re.fullmatch("[0-9a-f]{40}", stored["labels"]["gemini-tuning-key"])
-        assert context["ti"].pushed["console_url"] == job.console_url
-
-    def test_unset_hyperparameters_are_left_to_the_service(self, context, google, dataset):
-        submit(context, upload(context, google))
-        created = [r for r in google.requests() if r["method"] == "POST" and r["path"].endswith("/tuningJobs")]
-        assert "hyperParameters" not in json.loads(created[-1]["body"])["supervisedTuningSpec"]
-
-    def test_a_refused_job_says_why_and_is_not_retried(self, context, google, dataset):
-        created = google.counters()["tuning_jobs_created"]
-        with pytest.raises(AirflowFailException, match=r"HTTP 400, .*not supported"):
-            submit(context, upload(context, google), base_model="gemini-nonesuch")
-        assert google.counters()["tuning_jobs_created"] == created
-
-    @pytest.mark.parametrize("answer", [(503, "{}"), (200, "{}"), (200, "no JSON")])
-    def test_a_lost_answer_is_never_followed_by_a_second_request(self, context, google, dataset, monkeypatch, answer):
-        datasets = upload(context, google)
-        with answering(*answer) as (url, posts):
-            monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", url)
-            with pytest.raises(AirflowFailException, match="nothing is paid for twice"):
-                submit(context, datasets)
-        assert len(posts) == 1
-
-    def test_an_object_that_changed_since_its_check_is_not_bought(self, context, google, dataset):
-        uri = google.upload("in-place/late.jsonl", (dataset / "train.jsonl").read_bytes())
-        datasets = upload(context, google, report=validate(context, train=uri, validation=None))
-        google.upload("in-place/late.jsonl", (dataset / "validation.jsonl").read_bytes())
-        created = google.counters()["tuning_jobs_created"]
-        with pytest.raises(AirflowFailException, match="changed since it was checked; nothing was submitted"):
-            submit(context, datasets)
-        assert google.counters()["tuning_jobs_created"] == created
-
-    @pytest.mark.parametrize(
-        ("settings", "sentence"),
-        [
-            ({"checkpoint_id": "3"}, "only a tuned model"),
-            ({"evaluation_config": {"metricz": []}}, "evaluation_config is not what the Tuning API takes"),
-            ({"base_model": None}, "base_model: Input should be a valid string"),
-        ],
-    )
-    def test_a_wrong_parameter_is_one_sentence_and_nothing_is_sent(self, context, google, dataset, settings, sentence):
-        created = google.counters()["tuning_jobs_created"]
-        with pytest.raises(AirflowFailException, match=sentence):
-            submit(context, upload(context, google), **settings)
-        assert google.counters()["tuning_jobs_created"] == created
-
-
-@contextlib.contextmanager
-def answering(status, body):
-    """A service that gives every request one answer; yields its address and the paths of the POSTs it got."""
-    posts = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            posts.append(self.path)
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", posts
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def tune(context, google, **settings):
-    job = submit(context, upload(context, google), hyperparameters={"epochs": 12}, **settings)
-    jobs = ValidateDatasetOperator(task_id="v", train="", base_model="").hook.jobs
-    wait_until(lambda: jobs.get(job["name"]).state.ended, 60, "the job to end")
-    ended = jobs.get(job["name"])
-    assert ended.state is JobState.SUCCEEDED
-    return ended.to_json()
+    """Have a model tuned by a task that pokes."""
+    settings = {"base_model": MODEL, "pipeline": "paint", "hyperparameters": {"epochs": 12}, **settings}
+    return TuneModelOperator(
+        task_id="tune",
+        datasets=upload(context, google),
+        deferrable=False,
+        mode="poke",
+        poke_interval=0.1,
+        timeout=120,
+        **settings,
+    ).execute(context)
 
 
 @pytest.fixture

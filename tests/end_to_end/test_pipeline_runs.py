@@ -106,11 +106,10 @@ def test_the_main_job_runs_from_end_to_end(stack):
     assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
     assert set(run.tasks().values()) == {"success"}
 
-    job = run.result("wait")
+    job = run.result("tune")
     assert jobs_created(stack) == before + 1
     assert job["state"] == "JOB_STATE_SUCCEEDED"
-    assert run.result("submit")["name"] == job["name"]
-    assert "Pausing task as DEFERRED" in json.dumps(run.log("wait"))
+    assert "Pausing task as DEFERRED" in json.dumps(run.log("tune"))
 
     report, uploaded, smoke = run.result("validate"), run.result("upload"), run.result("smoke_test")
     assert report["accepted"]
@@ -129,17 +128,17 @@ def test_the_main_job_runs_from_end_to_end(stack):
     assert summary["passed"]
     for curve in ("train_loss", "validation_loss"):
         assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"] / 2
-    links = stack.api.get(f"{run.path}/taskInstances/submit/links")["extra_links"]
+    links = stack.api.get(f"{run.path}/taskInstances/tune/links")["extra_links"]
     assert links["Vertex AI tuning job"] == summary["console_url"]
 
 
 def test_waiting_by_rescheduling_ends_the_same(stack):
     run = Run(stack, "tune_rescheduled")
     assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
-    log = json.dumps(run.log("wait"))
+    log = json.dumps(run.log("tune"))
     assert "RESCHEDULE" in log.upper()
     assert "DEFERRED" not in log
-    assert run.result("wait")["state"] == "JOB_STATE_SUCCEEDED"
+    assert run.result("tune")["state"] == "JOB_STATE_SUCCEEDED"
 
 
 def on_demand(**changes):
@@ -157,7 +156,7 @@ def on_demand(**changes):
 def test_the_form_leads_to_a_tuned_model_too(stack):
     run = Run(stack, FORM, on_demand(epochs=5, adapter_size=4, tuned_model_display_name="by hand"))
     assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
-    job = run.result("wait")
+    job = run.result("tune")
     assert job["tuned_model_display_name"] == "by hand"
     assert job["labels"]["gemini-tuning-pipeline"] == "by_hand"
     assert run.result("summary")["passed"]
@@ -195,7 +194,7 @@ def test_a_users_mistake_is_one_sentence_in_the_log_of_a_failed_task(faulty_runs
     runs, states, created = faulty_runs
     assert states[name] == "failed"
     assert runs[name].tasks()[stage] == "failed"
-    assert runs[name].tasks()["submit"] == "upstream_failed"
+    assert runs[name].tasks()["tune"] == "upstream_failed"
     assert [event for event in runs[name].errors(stage) if sentence in event]
     assert created == 0
 

@@ -42,6 +42,10 @@ class Memory(dict):
         return PurchaseRecord.from_json(self.get(RECORD_NAME))
 
 
+def nothing(*_):
+    """Let a purchase go on."""
+
+
 class Shop:
     """A local Vertex AI whose new jobs wait in PENDING until somebody cancels them, and its ledger for one key."""
 
@@ -60,10 +64,20 @@ class Shop:
         )
         return Order(spec=spec, key=key or self.key, claim=claim, **fields)
 
-    def buy(self, memory, owner="me", *, reached=lambda mark: None, service=None, patience=PATIENCE, **fields):
+    def buy(
+        self,
+        memory,
+        owner="me",
+        *,
+        reached=nothing,
+        service=None,
+        patience=PATIENCE,
+        check=nothing,
+        **fields,
+    ):
         """Buy as a process that knows nothing but its memory."""
         service = service or self.new_service()
-        return Buyer(service, memory, patience, reached=reached).buy(self.order(owner, **fields))
+        return Buyer(service, memory, patience, reached=reached, check=check).buy(self.order(owner, **fields))
 
     def jobs(self, key=None):
         ledger = self.cloud.control("GET", "jobs")["jobs"]
@@ -75,7 +89,7 @@ class Shop:
     def plant(self, state, *, attempt=1, owner="somebody", **fields):
         labels = {KEY_LABEL: self.key, ATTEMPT_LABEL: str(attempt), OWNER_LABEL: owner}
         name = f"{self.cloud.parent}/tuningJobs/{uuid.uuid4().int % 10**18}"
-        planted = {"name": name, "state": f"JOB_STATE_{state}", "labels": labels, **fields}
+        planted = {"name": name, "state": f"JOB_STATE_{state}", "labels": labels} | fields
         return self.cloud.control("POST", "jobs", planted)["name"]
 
     def settle(self, **settings):

@@ -18,7 +18,7 @@ from gemini_tuning.tuning.spec import KEY_LABEL, OWNER_LABEL, TuningJob, TuningJ
 from gemini_tuning.tuning.states import JobState
 
 EPOCH = dt.datetime(2026, 11, 12, tzinfo=dt.UTC)
-LAG, SETTLE, REQUEST = 30.0, 31.0, 60.0
+LAG, SETTLE, REQUEST, CANCELLING = 30.0, 31.0, 60.0, 12.0
 PATIENCE = Patience(settle_seconds=SETTLE, request_seconds=REQUEST)
 KEY = "k" * 40
 FAULTS = (
@@ -51,6 +51,7 @@ class World:
         self.now = 0.0
         self.jobs: dict[str, TuningJob] = {}
         self.late: list[tuple[float, TuningJobSpec]] = []
+        self.ending: dict[str, float] = {}
 
     def time(self) -> dt.datetime:
         return EPOCH + dt.timedelta(seconds=self.now)
@@ -70,9 +71,17 @@ class World:
                 self.create(spec)
         self.late = [item for item in self.late if item[0] > then]
         self.now = then
+        for name in [name for name, when in self.ending.items() if when <= then]:
+            del self.ending[name]
+            self.set(name, JobState.CANCELLED)
 
     def set(self, name: str, state: JobState) -> None:
         self.jobs[name] = self.jobs[name].model_copy(update={"state": state})
+
+    def cancel(self, name: str) -> None:
+        if not self.jobs[name].state.ended and name not in self.ending:
+            self.set(name, JobState.CANCELLING)
+            self.ending[name] = self.now + CANCELLING
 
     def age(self, job: TuningJob) -> float:
         return (self.time() - job.create_time).total_seconds()
@@ -187,8 +196,7 @@ class Process:
 
     def cancel(self, name: str) -> None:
         self._stop()
-        if not self.world.jobs[name].state.ended:
-            self.world.set(name, JobState.CANCELLED)
+        self.world.cancel(name)
 
 
 def run(world: World, processes: list[Process]) -> None:
@@ -199,7 +207,7 @@ def run(world: World, processes: list[Process]) -> None:
                 continue
             if process.purchase is None:
                 process.start()  # it is new, or died, or met an error that its next try may not meet
-            elif world.jobs[process.purchase.job.name].state in TAKEN_BACK:
+            elif world.jobs[process.purchase.job.name].state is JobState.CANCELLED:
                 process.start(same_try=True)  # its wait is over, and it asks again
         ready = [process for process in processes if process.running and process.wakes_at <= world.now]
         if ready:
@@ -207,6 +215,8 @@ def run(world: World, processes: list[Process]) -> None:
             world.advance((0.0, 0.0, 0.5, 4.0, 9.0)[world.choose(5)])
         elif asleep := [process.wakes_at for process in processes if process.running]:
             world.advance(min(asleep) - world.now)
+        elif world.ending:
+            world.advance(min(world.ending.values()) - world.now)
         else:
             return
     raise AssertionError("the processes never came to an end")

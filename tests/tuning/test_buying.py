@@ -63,12 +63,36 @@ class TestOnce:
         assert again.job.name == bought.job.name
         assert len(shop.requests()) == 1
 
-    @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "CANCELLING"])
+    @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED"])
     def test_what_ended_otherwise_is_followed_by_the_next_attempt(self, shop, state):
         shop.plant(state, attempt=3)
         purchase = shop.buy(Memory())
         assert (purchase.how, purchase.attempt) == (How.CREATED, 4)
         assert shop.service.get(purchase.job.name).labels[ATTEMPT_LABEL] == "4"
+
+    def test_nothing_is_bought_while_a_job_of_the_key_is_being_cancelled(self, shop):
+        name = shop.plant("CANCELLING")
+        memory = Memory()
+        purchase = shop.buy(memory)
+        assert (purchase.job.name, shop.requests(), memory) == (name, [], {})
+        assert "nothing is bought before it has ended" in purchase.sentence()
+        shop.plant("CANCELLED", name=name)
+        assert shop.buy(memory).attempt == 2
+
+    def test_a_cancellation_that_came_too_late_is_paid_for_once(self, shop):
+        name = shop.plant("CANCELLING")
+        shop.buy(Memory())
+        shop.plant("SUCCEEDED", name=name)
+        assert shop.buy(Memory()).how is How.REUSED
+        assert shop.requests() == []
+
+    def test_what_is_no_longer_what_was_checked_is_not_asked_for(self, shop):
+        def changed():
+            raise ConfigError("changed")
+
+        with pytest.raises(ConfigError, match="changed"):
+            shop.buy(Memory(), check=changed)
+        assert shop.jobs() == []
 
     def test_a_record_that_cannot_be_read_is_not_taken_for_none(self, shop):
         memory = Memory()

@@ -15,7 +15,7 @@ from gemini_tuning.hooks.tuning import GeminiTuningHook
 from gemini_tuning.tuning.polling import REFUSALS_BORNE, Poller
 from gemini_tuning.tuning.schedule import PAGE_SIZE, Backoff
 from gemini_tuning.tuning.sharing import shared_poller
-from gemini_tuning.tuning.spec import KEY_LABEL
+from gemini_tuning.tuning.spec import KEY_LABEL, TuningJob
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.tuning.stopping import stop
 
@@ -565,13 +565,12 @@ class TestStopping:
     def test_a_cancelled_job_is_seen_to_have_ended(self, place):
         stopped = self.stop(place, place.plant())
         assert stopped.job.state is JobState.CANCELLED
-        assert stopped.ended
-        assert not stopped.cancelled_too_late
+        assert (stopped.asked, stopped.too_late) == (True, False)
         assert len(self.cancellations(place)) == 1
 
     def test_one_that_has_ended_is_no_error(self, place):
         stopped = self.stop(place, place.plant("SUCCEEDED"))
-        assert (stopped.error, stopped.cancelled_too_late) == (None, True)
+        assert (stopped.asked, stopped.too_late) == (False, True)
 
     def test_trouble_is_waited_out(self, place):
         name = place.plant()
@@ -581,16 +580,33 @@ class TestStopping:
     def test_a_refusal_is_told(self, place):
         name = place.plant()
         place.cloud.control("POST", "faults", {"path": f"{place.location}.*cancel", "status": 403, "times": None})
-        stopped = self.stop(place, name)
-        assert not stopped.ended
-        assert "HTTP 403" in stopped.sentence(name)
-        assert "may go on and be billed" in stopped.sentence(name)
+        with pytest.raises(ServiceRefusedError, match="HTTP 403"):
+            self.stop(place, name)
 
     def test_it_takes_no_longer_than_it_may(self, place):
         name = place.plant()
         place.cloud.control("POST", "faults", {"path": f"{place.location}.*cancel", "delay_seconds": 8, "times": None})
-        stopped = self.stop(place, name, within=0.5)
-        assert "did not answer within 0.5 s" in stopped.sentence(name)
+        with pytest.raises(TransientError, match=r"did not answer within 0\.5 s"):
+            self.stop(place, name, within=0.5)
+
+    def test_what_was_asked_for_and_not_seen_to_end_is_said_to_be_so(self, place):
+        ending = TuningJob(name=place.plant(), state=JobState.CANCELLING)
+
+        class Slow:
+            """A service that takes its time to end a job."""
+
+            async def call(self, ask):
+                return ask(self)
+
+            def cancel(self, name):
+                pass
+
+            def get(self, name):
+                return ending
+
+        stopped = asyncio.run(stop(Slow(), ending.name, within=0.5))
+        assert stopped.job.state is JobState.CANCELLING
+        assert "is still CANCELLING" in stopped.sentence()
 
 
 def test_the_event_loop_goes_on_while_the_service_is_slow(place):

@@ -26,7 +26,6 @@ PATIENCE = Patience(settle_seconds=45, request_seconds=60)
 NOW = EPOCH + dt.timedelta(hours=1)
 LIVE = [JobState.UNSPECIFIED, JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.PAUSED, JobState.UPDATING]
 LOST = [JobState.FAILED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED]
-TAKEN_BACK = [JobState.CANCELLING, JobState.CANCELLED]
 
 
 def job(number, state, *, attempt=1, owner="me", key=KEY, minute=0):
@@ -60,7 +59,7 @@ class TestWithoutARecord:
         decision = decided([job(9, state, owner="somebody", attempt=3)])
         assert (decision.action, decision.attempt, decision.surplus) == (Action.ADOPT, 3, ())
 
-    @pytest.mark.parametrize("state", LOST + TAKEN_BACK)
+    @pytest.mark.parametrize("state", [*LOST, JobState.CANCELLED])
     def test_an_end_without_success_is_followed_by_the_next_attempt(self, state):
         decision = decided([job(1, state, attempt=2), job(2, JobState.CANCELLED, attempt=1)])
         assert (decision.action, decision.attempt, decision.recovers) == (Action.CREATE, 3, False)
@@ -163,22 +162,26 @@ class TestTheTasksOwnJob:
         others = [job(1, JobState.FAILED, attempt=2, owner="somebody")]
         assert decided(others, record(Phase.INTENT, attempt=2), claim="2").action is Action.CREATE
 
-    @pytest.mark.parametrize("state", TAKEN_BACK)
-    def test_cleared_it_buys_the_next_attempt(self, state):
+    def test_cleared_it_buys_the_next_attempt(self):
         for fields in ({}, {"recovered": True}, {"told": True}, {"how": How.ADOPTED}):
-            decision = decided([job(1, state)], record(number=1, **fields), claim="2")
+            decision = decided([job(1, JobState.CANCELLED)], record(number=1, **fields), claim="2")
             assert (decision.action, decision.attempt, decision.recovers) == (Action.CREATE, 2, False)
 
-    @pytest.mark.parametrize("state", TAKEN_BACK)
-    def test_stopped_by_hand_it_stays_stopped(self, state):
-        assert decided([job(1, state)], record(number=1)).action is Action.REPORT
+    def test_stopped_by_hand_it_stays_stopped(self):
+        assert decided([job(1, JobState.CANCELLED)], record(number=1)).action is Action.REPORT
 
-    @pytest.mark.parametrize("state", TAKEN_BACK)
+    @pytest.mark.parametrize("claim", ["1", "2"])
+    @pytest.mark.parametrize("how", list(How))
+    def test_a_job_that_is_being_cancelled_is_waited_for_before_anything_else(self, how, claim):
+        ending = job(1, JobState.CANCELLING)
+        decision = decided([ending], record(number=1, how=how), claim=claim)
+        assert (decision.action, decision.job) == (Action.WAIT_FOR_END, ending)
+
     @pytest.mark.parametrize("how", [How.ADOPTED, How.REUSED])
-    def test_an_adopted_job_that_others_cancel_is_bought_once_more_and_no_more(self, state, how):
-        decision = decided([job(1, state)], record(number=1, how=how))
+    def test_an_adopted_job_that_others_cancel_is_bought_once_more_and_no_more(self, how):
+        decision = decided([job(1, JobState.CANCELLED)], record(number=1, how=how))
         assert (decision.action, decision.attempt, decision.recovers) == (Action.CREATE, 2, True)
-        again = decided([job(2, state, attempt=2)], record(number=2, attempt=2, how=how, recovered=True))
+        again = decided([job(2, JobState.CANCELLED, attempt=2)], record(number=2, attempt=2, how=how, recovered=True))
         assert again.action is Action.REPORT
 
     def test_a_job_that_others_cancelled_before_the_second_look_is_bought_once_more(self):
@@ -240,7 +243,7 @@ def test_whatever_is_seen_one_live_job_is_kept_and_its_order_does_not_matter(job
 @given(JOBS, st.sampled_from(["1", "2"]))
 def test_a_task_that_remembers_nothing_buys_only_when_nothing_is_live_or_succeeded(jobs, claim):
     own = [job for job in jobs if job.labels[KEY_LABEL] == KEY]
-    there = any(job.state is JobState.SUCCEEDED or is_live(job) for job in own)
+    there = any(job.state is JobState.SUCCEEDED or not job.state.ended for job in own)
     assert (decided(jobs, claim=claim).action is Action.CREATE) is not there
 
 
@@ -275,7 +278,7 @@ class TestAllOrdersOfEvents:
         gone = processes.pop(quitter)
         is_creator = world.jobs[shared].labels[OWNER_LABEL] == gone.name
         if is_creator:
-            world.set(shared, JobState.CANCELLED)
+            world.cancel(shared)
         run(world, processes)
         (left,) = world.wanted()
         assert {process.purchase.job.name for process in processes} == {left.name}

@@ -27,6 +27,7 @@ _PARSE_SECONDS = 60.0
 _IMPORT_ERROR_SECONDS = 15.0
 _ATTEMPTS = 10
 _UNFINISHED = ("queued", "running")
+_TUNE = "tune"
 _ENDED = ("success", "failed", "upstream_failed", "skipped")
 
 Answer = TypeVar("Answer")
@@ -96,9 +97,9 @@ class DagRun:
             for stage, words in stage_changes(seen, instances):
                 narrator.event(words + self._why_again(stage, instances), stage=stage)
             seen = states(instances)
-            if seen.get("wait") in _ENDED:
+            if seen.get(_TUNE) in _ENDED:
                 watch = None
-            elif watch is None and seen.get("submit") == "success":
+            elif watch is None and seen.get(_TUNE):
                 watch = self._watch()
             if state not in _UNFINISHED:
                 return state
@@ -116,9 +117,9 @@ class DagRun:
         log = self._log_folder / f"task_id={stage}" / f"attempt={attempt}.log"
         return Failure(stage, failure_reason(content), tuple(error_events(content)), log)
 
-    def xcom(self, stage: str) -> Any | None:
-        """What a task returned, or None when it returned nothing."""
-        entry = self.stack.api.find(f"{self._path}/taskInstances/{stage}/xcomEntries/return_value")
+    def xcom(self, stage: str, key: str = "return_value") -> Any | None:
+        """What a task returned or pushed, or None when there is no such thing."""
+        entry = self.stack.api.find(f"{self._path}/taskInstances/{stage}/xcomEntries/{key}")
         return None if entry is None else entry["value"]
 
     @property
@@ -149,9 +150,8 @@ class DagRun:
         return content if isinstance(content, list) else ()
 
     def _watch(self) -> JobWatch | None:
-        submitted = self.xcom("submit")
-        name = submitted.get("name") if isinstance(submitted, dict) else None
-        return JobWatch(self.stack, name) if name else None
+        name = self.xcom(_TUNE, "tuning_job")
+        return JobWatch(self.stack, name) if isinstance(name, str) else None
 
     def _why_again(self, stage: str, instances: Sequence[Mapping[str, Any]]) -> str:
         """The reason of a failure that Airflow is going to try again; nothing for other states."""
@@ -170,7 +170,7 @@ class DagRun:
 
 def _tell(narrator: Narrator, watch: JobWatch) -> None:
     for news in watch.news():
-        narrator.event(news, stage="wait")
+        narrator.event(news, stage=_TUNE)
 
 
 def end_abandoned_runs(stack: Stack, dag_id: str) -> list[str]:

@@ -28,6 +28,14 @@ SEALED = {
 }
 
 
+# The local Vertex AI shows a new job at once, and does nothing about a request whose connection is gone.
+LAPTOP = {
+    "GEMINI_TUNING_INSTALLATION": "laptop",
+    "GEMINI_TUNING_SETTLE_SECONDS": "1",
+    "GEMINI_TUNING_REQUEST_SECONDS": "5",
+}
+
+
 def base_environment(settings: StackSettings) -> dict[str, str]:
     """Variables that every process of the stack gets.
 
@@ -75,7 +83,7 @@ def client_variables(settings: StackSettings, cloud: Mapping[str, str]) -> dict[
 
 def airflow_environment(settings: StackSettings, cloud: Mapping[str, str]) -> dict[str, str]:
     """The environment of the Airflow processes."""
-    return base_environment(settings) | client_variables(settings, cloud) | dict(settings.extra_env)
+    return base_environment(settings) | client_variables(settings, cloud) | LAPTOP | dict(settings.extra_env)
 
 
 def shell_lines(settings: StackSettings, cloud: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from local_cloud.laptop import airflow_home
+from local_cloud.laptop.airflow_api import AirflowApi
 from local_cloud.laptop.environment import (
     airflow_environment,
     base_environment,
@@ -29,6 +30,7 @@ AIRFLOW_COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+POOL = "vertex_tuning"
 _START_SECONDS = 120.0
 
 
@@ -52,9 +54,19 @@ def start_stack(supervisor: Supervisor) -> dict[str, str]:
     for name, command in AIRFLOW_COMPONENTS.items():
         supervisor.spawn(name, [sys.executable, "-m", "airflow", *command], environment)
     _await_airflow(supervisor, port, began)
+    _make_pool(settings, port)
     write_private(settings.env_file, shell_lines(settings, cloud))
     keys = ("vertex_url", "storage_url", "credentials_path", "project", "location")
     return {"airflow_url": f"http://127.0.0.1:{port}"} | {key: str(cloud[key]) for key in keys if key in cloud}
+
+
+def _make_pool(settings: StackSettings, port: int) -> None:
+    """Make the pool of the tuning tasks; one that is there stays as it is."""
+    api = AirflowApi(f"http://127.0.0.1:{port}", username=airflow_home.ADMIN, password=airflow_home.password(settings))
+    if api.find(f"/pools/{POOL}") is None:
+        description = "Tuning jobs at a time; deferred tasks count."
+        api.post("/pools", {"name": POOL, "slots": 8, "description": description, "include_deferred": True})
+    api.close()
 
 
 def healthy_since(report: Mapping[str, Any], began: datetime) -> bool:

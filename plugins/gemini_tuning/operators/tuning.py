@@ -1,31 +1,46 @@
-"""Submit a tuning job."""
+"""Tune a model: buy the tuning job once, and wait for it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gemini_tuning.airflow_state import TaskRecords
 from gemini_tuning.dataset.upload import UploadedDatasets, require_unchanged
-from gemini_tuning.links import CONSOLE_URL_KEY, VertexTuningJobLink
-from gemini_tuning.operators.base import GeminiTuningOperator
+from gemini_tuning.errors import GeminiTuningError, TuningJobFailedError
+from gemini_tuning.links import VertexTuningJobLink
 from gemini_tuning.pipeline import Hyperparameters
+from gemini_tuning.sensors.waiting import TuningJobWait
+from gemini_tuning.settings import request_seconds, settle_seconds
+from gemini_tuning.tuning.buying import Buyer, Purchase
+from gemini_tuning.tuning.cancelling import give_up
+from gemini_tuning.tuning.purchase import Order, Patience
 from gemini_tuning.tuning.spec import (
-    ATTEMPT_LABEL,
     KEY_LABEL,
+    OWNER_LABEL,
     PIPELINE_LABEL,
     RUN_LABEL,
+    TuningJob,
     TuningJobSpec,
     as_label,
+    owner_of,
 )
+from gemini_tuning.tuning.states import JobState
+from gemini_tuning.tuning.wait import OnTimeout
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from gemini_tuning.hooks.tuning import GeminiTuningHook
 
-class SubmitTuningJobOperator(GeminiTuningOperator):
-    """Create a supervised tuning job, labelled with what is being bought and for whom. Each submission is paid for.
 
-    Returns the ``TuningJob``. Give the task no retries: a request whose answer was lost may have made a job.
+class TuneModelOperator(TuningJobWait):
+    """Have a model tuned: find or buy the one job of a purchase, and wait until it has succeeded.
+
+    Returns the ``TuningJob``. Buying and waiting are one task because a wait may have to buy again: when its job was
+    cancelled by the run that had bought it. Retries are safe; see ``Buyer``. An end of the task cancels the job it has
+    bought, never one that another run has bought.
 
     :param datasets: the ``UploadedDatasets`` of ``UploadDatasetOperator`` (templated).
     :param base_model: a base model id, or ``projects/…/models/…`` to tune a tuned model further (templated).
@@ -40,10 +55,15 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
     :param service_account: the identity the job runs as; None = the tuning service agent (templated).
     :param description: free text on the job (templated).
     :param evaluation_config: the Tuning API's ``EvaluationConfig`` as JSON (templated).
+    :param force_new: don't take a job that succeeded before: pay again (templated).
+    :param location: where the job runs (templated).
+    :param on_timeout: ``cancel`` or ``leave``: what becomes of the task's own job when the ``timeout`` is over.
+    :param cancel_on_kill: cancel the task's own job when somebody marks or clears the task.
     """
 
     template_fields: ClassVar[Sequence[str]] = (
-        *GeminiTuningOperator.template_fields,
+        *TuningJobWait.template_fields,
+        "location",
         "datasets",
         "base_model",
         "pipeline",
@@ -56,6 +76,7 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
         "service_account",
         "description",
         "evaluation_config",
+        "force_new",
     )
     operator_extra_links = (VertexTuningJobLink(),)
 
@@ -74,9 +95,13 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
         service_account: str | None = None,
         description: str | None = None,
         evaluation_config: dict[str, Any] | None = None,
+        force_new: bool = False,
+        location: str = "us-central1",
+        on_timeout: str = OnTimeout.CANCEL.value,
+        cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(on_timeout=on_timeout, cancel_on_kill=cancel_on_kill, **kwargs)
         self.datasets = datasets
         self.base_model = base_model
         self.pipeline = pipeline
@@ -89,23 +114,95 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
         self.service_account = service_account
         self.description = description
         self.evaluation_config = evaluation_config
+        self.force_new = force_new
+        self.location = location
+        self._order: Order | None = None
+        self._buyer: Buyer | None = None
+        self._purchase: Purchase | None = None
 
-    def run_stage(self, context: Context) -> dict[str, Any]:
-        """Return the job as the service created it."""
-        hook = self.hook
-        datasets = UploadedDatasets.from_json(self.datasets)
-        spec = self._spec(datasets, hook.project, context["run_id"])
-        storage = hook.storage()
-        for dataset in filter(None, (datasets.train, datasets.validation)):
-            require_unchanged(storage, dataset)
-        job = hook.jobs.create(spec)
-        self.log.info("Submitted %s (%s). Console: %s", job.name, job.state.short, job.console_url)
-        context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
-        return job.to_json()
+    @property
+    def job_name(self) -> str:
+        """The full resource name of the job at hand; empty before there is one."""
+        return self._purchase.job.name if self._purchase else ""
 
-    def _spec(self, datasets: UploadedDatasets, project: str, run_id: str) -> TuningJobSpec:
+    def on_kill(self) -> None:
+        """Cancel what the task has bought, be it only just asked for."""
+        order, buyer = self._order, self._buyer
+        if not self.cancel_on_kill or order is None or buyer is None:
+            return
+        self._order = None  # Airflow may call twice
+        try:
+            for cancellation in give_up(self._hook().urgent_jobs(), order, buyer.remembered):
+                self.log.info("%s", cancellation.sentence())
+        except GeminiTuningError as error:
+            self.log.error("%s A tuning job labelled %s=%s may go on and be billed.", error, KEY_LABEL, order.key)
+
+    def _look(self, context: Context) -> TuningJob:
+        """Find or buy the job, and tell how it was come by."""
+        purchase = self._purchase = self._buy(context)
+        if purchase.news:
+            self.log.info("%s", purchase.sentence())
+        self._show(context, purchase.job)
+        return purchase.job
+
+    def _buy(self, context: Context) -> Purchase:
+        hook = self._hook()
+        if self._order is None or self._buyer is None:
+            datasets = UploadedDatasets.from_json(self.datasets)
+            storage = hook.storage()
+
+            def check() -> None:
+                for dataset in filter(None, (datasets.train, datasets.validation)):
+                    require_unchanged(storage, dataset)
+
+            patience = Patience(settle_seconds=settle_seconds(), request_seconds=request_seconds())
+            self._order = self._ordered(context, datasets, hook.project)
+            self._buyer = Buyer(hook.jobs, TaskRecords(context), patience, check=check)
+        return self._buyer.buy(self._order)
+
+    def _concluded(self, context: Context, job: TuningJob) -> dict[str, Any]:
+        """Return the job if it succeeded; else see whether another one is to be had in its place."""
+        if job.state is JobState.SUCCEEDED:
+            return super()._concluded(context, job)
+        if self._purchase is None or not self._purchase.job.state.ended:
+            self._deadline = time.time() + self.timeout
+            return self._go_on(context, self._look(context))
+        raise TuningJobFailedError(self._purchase.sentence())
+
+    def _policy(self) -> OnTimeout:
+        return self.on_timeout if self._answers_for_the_job() else OnTimeout.LEAVE
+
+    def _cancels_on_kill(self) -> bool:
+        return self.cancel_on_kill and self._answers_for_the_job()
+
+    def _answers_for_the_job(self) -> bool:
+        return self._purchase is not None and self._purchase.own
+
+    def _hook(self) -> GeminiTuningHook:
+        from gemini_tuning.hooks.tuning import GeminiTuningHook
+
+        return GeminiTuningHook(self.gcp_conn_id, self.project_id, self.location, self.impersonation_chain)
+
+    def _ordered(self, context: Context, datasets: UploadedDatasets, project: str) -> Order:
+        task = context["ti"]
+        spec = self._spec(datasets)
+        key = spec.purchase_key(
+            project=project,
+            location=self.location,
+            training_sha256=datasets.train.sha256,
+            validation_sha256=datasets.validation.sha256 if datasets.validation else None,
+        )
+        own = {
+            PIPELINE_LABEL: as_label(self.pipeline),
+            RUN_LABEL: as_label(task.run_id),
+            OWNER_LABEL: owner_of(task.dag_id, task.run_id, task.task_id, task.map_index),
+        }
+        labelled = spec.model_copy(update={"labels": {**(self.labels or {}), **own}})
+        return Order(spec=labelled, key=key, claim=str(task.try_number), force_new=self.force_new)
+
+    def _spec(self, datasets: UploadedDatasets) -> TuningJobSpec:
         chosen = Hyperparameters.from_json(self.hyperparameters or {})
-        spec = TuningJobSpec(
+        return TuningJobSpec(
             base_model=self.base_model,
             training_dataset_uri=datasets.train.uri,
             validation_dataset_uri=datasets.validation.uri if datasets.validation else None,
@@ -120,16 +217,3 @@ class SubmitTuningJobOperator(GeminiTuningOperator):
             service_account=self.service_account,
             evaluation_config=self.evaluation_config,
         )
-        key = spec.purchase_key(
-            project=project,
-            location=self.location,
-            training_sha256=datasets.train.sha256,
-            validation_sha256=datasets.validation.sha256 if datasets.validation else None,
-        )
-        own = {
-            KEY_LABEL: key,
-            ATTEMPT_LABEL: "1",
-            PIPELINE_LABEL: as_label(self.pipeline),
-            RUN_LABEL: as_label(run_id),
-        }
-        return spec.model_copy(update={"labels": {**(self.labels or {}), **own}})

@@ -13,12 +13,12 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from gemini_tuning.airflow_errors import airflow_errors
 from gemini_tuning.dataset.reports.report import DatasetReport
-from gemini_tuning.errors import ServiceRefusedError, TransientError
-from gemini_tuning.links import CONSOLE_URL_KEY
+from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError
+from gemini_tuning.links import CONSOLE_URL_KEY, PROGRESS_KEY, TUNING_JOB_KEY
+from gemini_tuning.tuning.cancelling import cancel
 from gemini_tuning.tuning.dropped import dropped_of
 from gemini_tuning.tuning.service import check_job_name
 from gemini_tuning.tuning.spec import TuningJob, location_of
-from gemini_tuning.tuning.stopping import stop_blocking
 from gemini_tuning.tuning.wait import Look, OnTimeout, judge, require_success, timed_out
 
 if TYPE_CHECKING:
@@ -81,12 +81,7 @@ class TuningJobWait(BaseSensorOperator):
         if not self.deferrable:
             return self._poke_to_the_end(context)
         with airflow_errors(self.log):
-            job = self._look(context)
-            look = judge(job, time.time(), self._deadline)
-            if look is Look.ENDED:
-                return self._concluded(job)
-        self._defer(job)
-        raise AssertionError("unreachable: defer() raises")
+            return self._go_on(context, self._look(context))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take up the task again with what the trigger saw."""
@@ -96,7 +91,7 @@ class TuningJobWait(BaseSensorOperator):
             job = TuningJob.from_json(event["job"])
             if event["look"] == Look.TIMED_OUT.value:
                 raise timed_out(job, self.timeout / 3600, OnTimeout(event.get("on_timeout", OnTimeout.LEAVE)))
-            return self._concluded(job)
+            return self._concluded(context, job)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once, in reschedule and poke mode; broken connections and overload are waited out."""
@@ -108,40 +103,63 @@ class TuningJobWait(BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             look = judge(job, time.time(), self._deadline)
             if look is Look.TIMED_OUT:
-                return PokeReturnValue(is_done=True, xcom_value=self._timed_out(job))
+                return PokeReturnValue(is_done=True, xcom_value=self._timed_out(context, job))
             if look is Look.WAIT:
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._concluded(job))
+            return PokeReturnValue(is_done=True, xcom_value=self._concluded(context, job))
 
     def on_kill(self) -> None:
         """Cancel the job when a user ended a task that was looking at it just then."""
         if not self.cancel_on_kill or self._killed:
             return
         self._killed = True
-        self.log.info("%s", stop_blocking(self._hook().polled(), self.job_name).sentence(self.job_name))
+        self._cancel_killed()
 
     def _poke_to_the_end(self, context: Context) -> Any:
         try:
             return super().execute(context)
         except AirflowSensorTimeout:  # the service could not be asked at the deadline
             with airflow_errors(self.log):
-                return self._timed_out(self._look(context))
+                return self._timed_out(context, self._look(context))
 
-    def _timed_out(self, job: TuningJob) -> dict[str, Any]:
+    def _go_on(self, context: Context, job: TuningJob) -> dict[str, Any]:
+        if judge(job, time.time(), self._deadline) is Look.ENDED:
+            return self._concluded(context, job)
+        self._defer(job)
+        raise AssertionError("unreachable: defer() raises")
+
+    def _timed_out(self, context: Context, job: TuningJob) -> dict[str, Any]:
         """Do with a job whose time is over what the policy says; return it if it has succeeded meanwhile."""
-        if self.on_timeout is OnTimeout.CANCEL and not job.state.ended:
-            stopped = stop_blocking(self._hook().polled(), job.name)
-            if stopped.job is None or stopped.error:
-                raise ServiceRefusedError(f"The wait is over. {stopped.sentence(job.name)}")
-            job = stopped.job
-            raise_timed_out = not stopped.cancelled_too_late
+        policy = self._policy()
+        if policy is OnTimeout.CANCEL and not job.state.ended:
+            try:
+                cancelled = cancel(self._hook().jobs, job.name)
+            except GeminiTuningError as error:
+                raise ServiceRefusedError(f"The wait is over. {error} {job.name} may go on and be billed.") from error
+            job, over = cancelled.job, cancelled.too_late
         else:
-            raise_timed_out = not job.state.ended
-        if raise_timed_out:
-            raise timed_out(job, self.timeout / 3600, self.on_timeout)
-        return self._concluded(job)
+            over = job.state.ended
+        if not over:
+            raise timed_out(job, self.timeout / 3600, policy)
+        return self._concluded(context, job)
 
-    def _concluded(self, job: TuningJob) -> dict[str, Any]:
+    def _policy(self) -> OnTimeout:
+        """What becomes of the job at hand when its time is over."""
+        return self.on_timeout
+
+    def _cancels_on_kill(self) -> bool:
+        """Whether the job at hand is cancelled when somebody ends the task."""
+        return self.cancel_on_kill
+
+    def _cancel_killed(self) -> None:
+        """Cancel what the task is ended with; there is little time, and nobody to raise an error to."""
+        try:
+            self.log.info("%s", cancel(self._hook().urgent_jobs(), self.job_name).sentence())
+        except GeminiTuningError as error:
+            self.log.error("%s %s may go on and be billed.", error, self.job_name)
+
+    def _concluded(self, context: Context, job: TuningJob) -> dict[str, Any]:
+        """Return the job of a wait that is over, or raise what is wrong with it."""
         self.log.info("%s", job.outcome())
         file = DatasetReport.from_json(self.report).train if self.report else None
         if left_out := dropped_of(job, file):
@@ -151,9 +169,15 @@ class TuningJobWait(BaseSensorOperator):
     def _look(self, context: Context) -> TuningJob:
         check_job_name(self.job_name)
         job = self._hook().jobs.get(self.job_name)
-        context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
-        self.log.info("%s: %s", job.name, job.progress())
+        self._show(context, job)
         return job
+
+    def _show(self, context: Context, job: TuningJob) -> None:
+        """Tell how the job is doing, in the log and among the task's XComs."""
+        context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
+        context["ti"].xcom_push(TUNING_JOB_KEY, job.name)
+        context["ti"].xcom_push(PROGRESS_KEY, job.progress())
+        self.log.info("%s: %s", job.name, job.progress())
 
     def _started(self, context: Context) -> float:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule and not self.deferrable else None
@@ -176,8 +200,8 @@ class TuningJobWait(BaseSensorOperator):
                 impersonation_chain=chain if isinstance(chain, str) or chain is None else list(chain),
                 poll_interval=self.poke_interval,
                 deadline=self._deadline,
-                on_timeout=self.on_timeout.value,
-                cancel_on_kill=self.cancel_on_kill,
+                on_timeout=self._policy().value,
+                cancel_on_kill=self._cancels_on_kill(),
             ),
             method_name="execute_complete",
         )

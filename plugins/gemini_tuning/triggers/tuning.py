@@ -6,9 +6,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from gemini_tuning.errors import GeminiTuningError, PermanentError
+from gemini_tuning.links import PROGRESS_KEY
 from gemini_tuning.tuning.polling import Poller
 from gemini_tuning.tuning.progress import Teller
 from gemini_tuning.tuning.sharing import shared_poller
@@ -91,8 +93,12 @@ class TuningJobTrigger(BaseTrigger):
             self.log.info("%s is left as it is, and may still be billed (cancel_on_kill is off).", self.name)
             return
         self.log.info("Cancelling %s: its task was marked or cleared.", self.name)
-        stopped = await stop(self._poller(), self.name)
-        self.log.log(20 if stopped.ended else 30, "%s", stopped.sentence(self.name))
+        try:
+            cancelled = await stop(self._poller(), self.name)
+        except GeminiTuningError as error:
+            self.log.error("%s %s may go on and be billed.", error, self.name)
+        else:
+            self.log.info("%s", cancelled.sentence())
 
     async def _wait(self, poller: Poller, watch: Watch) -> dict[str, Any] | None:
         """Return the event of a job that ended or can't be read, or None when the time is over."""
@@ -112,7 +118,7 @@ class TuningJobTrigger(BaseTrigger):
                 continue
             if teller.see(job, now):
                 losses = await poller.losses(job) if job.state is JobState.RUNNING and job.completed_steps else None
-                self.log.info("%s: %s", self.name, teller.line(job, now, losses))
+                await self._tell(teller.line(job, now, losses))
             quiet_until = teller.quiet_until()
             if judge(job, now, self.deadline) is Look.ENDED:
                 return _ended(job)
@@ -122,10 +128,11 @@ class TuningJobTrigger(BaseTrigger):
         """Look a last time, and do with the job what the policy says."""
         if self.on_timeout == OnTimeout.CANCEL:
             self.log.warning("Cancelling %s: it has not ended in time.", self.name)
-            stopped = await stop(poller, self.name)
-            if stopped.job is None or stopped.error:
-                return _failed(f"The wait is over. {stopped.sentence(self.name)}")
-            job, over = stopped.job, stopped.cancelled_too_late
+            try:
+                cancelled = await stop(poller, self.name)
+            except GeminiTuningError as error:
+                return _failed(f"The wait is over. {error} {self.name} may go on and be billed.")
+            job, over = cancelled.job, cancelled.too_late
         else:
             try:
                 job = await poller.call(lambda source: source.get(self.name))
@@ -135,6 +142,24 @@ class TuningJobTrigger(BaseTrigger):
                 job = watch.job
             over = job.state.ended
         return _ended(job) if over else {"look": "timed_out", "job": job.to_json(), "on_timeout": self.on_timeout}
+
+    async def _tell(self, line: str) -> None:
+        """Log how the job is doing, and show it among the task's XComs while the task is deferred."""
+        self.log.info("%s: %s", self.name, line)
+        task = self.task_instance
+        if task is None:
+            return
+        try:
+            await XCom.aset(
+                PROGRESS_KEY,
+                line,
+                dag_id=task.dag_id,
+                task_id=task.task_id,
+                run_id=task.run_id,
+                map_index=task.map_index,
+            )
+        except Exception as error:  # what is only shown must not end the wait
+            self.log.warning("The XCom %r could not be written: %s", PROGRESS_KEY, error)
 
     def _poller(self) -> Poller:
         chain = self.impersonation_chain

@@ -33,6 +33,7 @@ from gemini_tuning.tuning.purchase import (
 from gemini_tuning.tuning.service import TuningService
 from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.states import JobState
+from gemini_tuning.tuning.wait import advice
 from gemini_tuning.values import Value
 
 RECORD_NAME = "gemini_tuning_purchase"
@@ -55,8 +56,8 @@ class Records(Protocol):
 class Purchase(Value):
     """The job a task has, and how it came by it.
 
-    :param job: as last seen. Live: wait for it. SUCCEEDED: take it. Any other end, or CANCELLING: the task's own job
-        came to that, and nothing was bought in its place.
+    :param job: as last seen. Not ended: wait for it, then buy again unless it has succeeded. SUCCEEDED: take it. Any
+        other end: the task's own job came to that, and nothing was bought in its place.
     :param own: this task created the job, in this try or an earlier one.
     :param recovered: the job was bought in place of one that others cancelled.
     :param cancelled: jobs found too many, and what became of them.
@@ -77,8 +78,10 @@ class Purchase(Value):
 
     def _about_the_job(self) -> str:
         name, state = self.job.name, self.job.state
-        if state is JobState.CANCELLING or (state.ended and state is not JobState.SUCCEEDED):
-            ending = self.job.outcome() if state.ended else f"Tuning job {name} is being cancelled."
+        if state is JobState.CANCELLING:
+            return f"Tuning job {name} is being cancelled; nothing is bought before it has ended."
+        if state.ended and state is not JobState.SUCCEEDED:
+            ending = self.job.outcome(advice(self.job))
             return f"{ending} Nothing was bought in its place; clear the task to buy attempt {self.attempt + 1}."
         if self.how is How.CREATED:
             why = " in place of a job that somebody else cancelled" if self.recovered else ""
@@ -100,6 +103,7 @@ class Buyer:
     :param clock: the time, with time zone.
     :param sleep: waits so many seconds.
     :param reached: told of each point at which the process may die.
+    :param check: called before each request; raises when what is to be bought is no longer what was checked.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class Buyer:
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         sleep: Callable[[float], None] = time.sleep,
         reached: Reached = reached,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._service = service
         self._records = records
@@ -118,6 +123,7 @@ class Buyer:
         self._clock = clock
         self._sleep = sleep
         self._reached = reached
+        self._check = check
         self.remembered: PurchaseRecord | None = None
         """The record as last read or written, for a signal handler, which can't ask the store."""
 
@@ -151,6 +157,8 @@ class Buyer:
                     ) from unclear
                 requests += 1
                 unclear = self._ask(order, decision, record)
+            elif decision.action is Action.WAIT_FOR_END:
+                return self._ending(order, decision, tuple(cancelled))
             else:
                 return self._close(order, decision, record, tuple(cancelled))
 
@@ -169,6 +177,7 @@ class Buyer:
 
     def _ask(self, order: Order, decision: Decision, before: PurchaseRecord | None) -> SubmissionUnknownError | None:
         """Send one request and note what is known of it; return what makes it unclear."""
+        self._check()
         again = before is not None and before.key == order.key and before.claim == order.claim and before.recovered
         intent = PurchaseRecord(
             key=order.key,
@@ -210,6 +219,14 @@ class Buyer:
             f"Airflow took longer than {FRESH_SECONDS:g} s to note what is to be bought, {NOTES} times; "
             "nothing was asked for. Look at its API server, and try again."
         )
+
+    def _ending(self, order: Order, decision: Decision, cancelled: tuple[Cancellation, ...]) -> Purchase:
+        """Return a job whose cancellation is under way; the record stays what it is, as nothing is decided yet."""
+        job = decision.job
+        if job is None:
+            raise ValueError(f"decision {decision.action} names no job")
+        own = made_for(order, job)
+        return Purchase(job=job, how=How.ADOPTED, attempt=decision.attempt, own=own, cancelled=cancelled)
 
     def _close(
         self, order: Order, decision: Decision, before: PurchaseRecord | None, cancelled: tuple[Cancellation, ...]

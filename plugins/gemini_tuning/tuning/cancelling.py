@@ -22,6 +22,11 @@ class Cancellation(Value):
     job: TuningJob
     asked: bool
 
+    @property
+    def too_late(self) -> bool:
+        """Whether the job has come to an end of its own."""
+        return self.job.state.ended and self.job.state is not JobState.CANCELLED
+
     def sentence(self) -> str:
         """Return what to tell about it."""
         name, state = self.job.name, self.job.state

@@ -43,6 +43,7 @@ class Action(StrEnum):
     REPORT = "report"
     CREATE = "create"
     WAIT_FOR_LIST = "wait_for_list"
+    WAIT_FOR_END = "wait_for_end"
 
 
 class Order(Value):
@@ -117,7 +118,7 @@ class PurchaseRecord(Value):
 class Decision(Value):
     """What to do next.
 
-    :param job: the job to take, or to report.
+    :param job: the job to take, to report, or whose end to wait for.
     :param attempt: the attempt to create, or the job's.
     :param surplus: live jobs too many, to be cancelled at once whatever the action.
     :param seconds: how long to wait before the next look.
@@ -150,6 +151,9 @@ def decide(
         return Decision(action=Action.ADOPT, job=live, attempt=attempt_of(live), surplus=surplus)
     if done := _reusable(order, own, jobs):
         return Decision(action=Action.REUSE, job=done, attempt=attempt_of(done), surplus=surplus)
+    if ending := next((job for job in jobs if job.state is JobState.CANCELLING), None):
+        # a cancellation can come too late: then this job succeeds, and another one would have been paid for in vain
+        return Decision(action=Action.WAIT_FOR_END, job=ending, attempt=attempt_of(ending), surplus=surplus)
     mine = _job_of(order, own, jobs)
     recovers = bool(own and mine and _recovers(order, own, mine))
     if own and mine and not recovers and _is_to_be_reported(order, own, mine):
@@ -214,9 +218,8 @@ def _recovers(order: Order, own: PurchaseRecord, mine: TuningJob) -> bool:
 
     A try that created its job and was alone with it takes a cancellation as meant: somebody stopped it by hand.
     """
-    cancelled = mine.state in {JobState.CANCELLING, JobState.CANCELLED}
     shared = own.how is not How.CREATED or own.phase is not Phase.SETTLED
-    return cancelled and own.claim == order.claim and shared and not own.recovered
+    return mine.state is JobState.CANCELLED and own.claim == order.claim and shared and not own.recovered
 
 
 def _is_to_be_reported(order: Order, own: PurchaseRecord, mine: TuningJob) -> bool:
@@ -225,7 +228,7 @@ def _is_to_be_reported(order: Order, own: PurchaseRecord, mine: TuningJob) -> bo
     if own.claim == order.claim:
         return True
     # whoever cleared the task has cancelled its job by that; any other end is told before a new job is paid for
-    return mine.state not in {JobState.CANCELLING, JobState.CANCELLED} and not own.told
+    return mine.state is not JobState.CANCELLED and not own.told
 
 
 def _next_attempt(own: PurchaseRecord | None, jobs: Sequence[TuningJob]) -> int:

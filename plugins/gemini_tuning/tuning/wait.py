@@ -49,7 +49,7 @@ def require_success(
     :raises TuningJobFailedError: with its state, the service's own code and message, and where to look.
     """
     if job.state is not JobState.SUCCEEDED:
-        raise TuningJobFailedError(job.outcome(_advice(job)))
+        raise TuningJobFailedError(job.outcome(advice(job)))
     return require_few_dropped(job, max_dropped_share, file)
 
 
@@ -67,7 +67,7 @@ def timed_out(job: TuningJob, hours: float, on_timeout: OnTimeout = OnTimeout.LE
         )
     if job.state.ended:
         return TuningJobFailedError(
-            f"{sentence}. It was cancelled and is {job.state.short} now; a retry starts it anew. "
+            f"{sentence}. It was cancelled and is {job.state.short} now; clear the task to buy it anew. "
             f"To let it finish, {longer}. See {job.console_url}"
         )
     return TuningJobFailedError(
@@ -76,7 +76,7 @@ def timed_out(job: TuningJob, hours: float, on_timeout: OnTimeout = OnTimeout.LE
     )
 
 
-def _advice(job: TuningJob) -> str:
+def advice(job: TuningJob) -> str:
     """Return what the end of a job that didn't succeed means, and what to do; one sentence, or nothing."""
     tuned = job.tuned_model
     if tuned and tuned.model and not tuned.endpoint:
@@ -85,5 +85,5 @@ def _advice(job: TuningJob) -> str:
         made = f"Its endpoint {tuned.endpoint} answers" if tuned and tuned.endpoint else "It made no endpoint"
         return f"{made}, but something it was asked for is missing: compare its checkpoints before it is used."
     if job.state is JobState.EXPIRED:
-        return "The service gave it up because it took too long; no model was made. Submit it again."
+        return "The service gave it up because it took too long; no model was made. Buy it again."
     return ""
