@@ -39,7 +39,7 @@ def stack(tmp_path_factory):
         ("retired", "base_model: gemini-2.5-flash", "base_model: gemini-1.5-flash-002"),
         ("empty", "train: support_replies/train.jsonl", "train: empty.jsonl"),
         ("broken", "bucket:", "buckett:"),
-        ("rescheduled", "wait:\n", "wait:\n  mode: reschedule\n"),
+        ("rescheduled", "wait:\n", "force_new: true\nwait:\n  mode: reschedule\n"),
     ):
         text = sample.replace("name: support_replies", f"name: {name}").replace(old, new)
         (include / "pipelines" / f"{name}.yaml").write_text(text)
@@ -136,7 +136,7 @@ def test_waiting_by_rescheduling_ends_the_same(stack):
     run = Run(stack, "tune_rescheduled")
     assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
     log = json.dumps(run.log("tune"))
-    assert "RESCHEDULE" in log.upper()
+    assert "Rescheduling task" in log
     assert "DEFERRED" not in log
     assert run.result("tune")["state"] == "JOB_STATE_SUCCEEDED"
 
@@ -154,7 +154,7 @@ def on_demand(**changes):
 
 
 def test_the_form_leads_to_a_tuned_model_too(stack):
-    run = Run(stack, FORM, on_demand(epochs=5, adapter_size=4, tuned_model_display_name="by hand"))
+    run = Run(stack, FORM, on_demand(epochs=6, adapter_size=4, tuned_model_display_name="by hand"))
     assert run.wait() == "success", {task: run.errors(task) for task, state in run.tasks().items() if state == "failed"}
     job = run.result("tune")
     assert job["tuned_model_display_name"] == "by hand"
