@@ -12,7 +12,7 @@ from gemini_tuning.pipeline import PipelineConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "plugins" / "gemini_tuning"
-SHELLS = ("hooks", "operators", "sensors", "triggers", "stages", "links", "airflow_errors", "airflow_state")
+SHELLS = ("hooks", "operators", "sensors", "triggers", "stages", "links", "airflow_errors", "airflow_state", "retries")
 HEAVY = (
     "google.genai",
     "google.cloud.storage",

@@ -119,7 +119,7 @@ class TestEnds:
                 {"error": {"code": 8, "message": "No capacity."}},
                 r"ended FAILED: code 8, No capacity\. See https",
             ),
-            ("EXPIRED", {}, r"ended EXPIRED.* it took too long; no model was made\. Submit it again\. See https"),
+            ("EXPIRED", {}, r"ended EXPIRED.* it took too long; no model was made\. Buy it again\. See https"),
             ("PARTIALLY_SUCCEEDED", {}, r"ended PARTIALLY_SUCCEEDED.* compare its checkpoints before it is used"),
             ("CANCELLED", {}, "ended CANCELLED"),
         ],

@@ -20,6 +20,11 @@ OURS = {name: service for name, service in SERVICES.items() if service.get("imag
 AIRFLOW = {name: service for name, service in OURS.items() if not service.get("profiles")}
 
 
+def unset(text):
+    """Return what Compose makes of a text when its variables are unset."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
 def locked(package):
     for line in (PROJECT / "requirements.lock").read_text().splitlines():
         if line.startswith(f"{package}=="):
@@ -62,7 +67,7 @@ class TestCompose:
         assert {"postgres", "redis"} <= set(SERVICES)
 
     def test_every_command_is_one_airflow_knows(self):
-        commands = [shlex.split(service["command"]) for service in AIRFLOW.values()]
+        commands = [shlex.split(unset(service["command"])) for service in AIRFLOW.values()]
         code = (
             "from airflow.cli.cli_parser import get_parser\n"
             f"for command in {commands!r}: print(get_parser().parse_args(command).func)"
