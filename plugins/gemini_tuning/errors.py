@@ -37,7 +37,14 @@ class DatasetRejectedError(PermanentError):
 
 
 class ServiceRefusedError(PermanentError):
-    """Google answered that the request itself is wrong: bad argument, missing permission, unknown resource."""
+    """Google answered that the request itself is wrong: bad argument, missing permission, unknown resource.
+
+    :param code: the HTTP status, where there was one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CredentialsRefusedError(ServiceRefusedError):

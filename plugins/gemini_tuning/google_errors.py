@@ -58,7 +58,8 @@ def _from_code(doing: str, code: int, error: Exception, transient: frozenset[int
     sentence = f"{doing} failed: HTTP {code}, {_message(error).strip().rstrip('.')}. {_ADVICE.get(code, '')}".rstrip()
     if code in transient:
         return TransientError(sentence, code, _retry_after(error))
-    return CredentialsRefusedError(sentence) if code == 401 else ServiceRefusedError(sentence)
+    refused = CredentialsRefusedError if code == 401 else ServiceRefusedError
+    return refused(sentence, code)
 
 
 def _retry_after(error: Exception) -> float | None:

@@ -223,6 +223,17 @@ class TestOneBill:
         assert first["name"] != second["name"]
         assert states(ledger) == ["SUCCEEDED", "SUCCEEDED"]
 
+    def test_a_model_whose_endpoint_is_gone_is_neither_taken_again_nor_bought_unasked(self, google, task, ledger):
+        first = task().end()
+        with google.http() as http:
+            model = first["tuned_model"]["model"].rsplit("@", 1)[0]
+            assert http.delete(f"/v1beta1/{model}").is_success
+        sentence = task(run="manual__2").end()
+        assert "Already tuned by" in sentence
+        assert "is gone" in sentence
+        assert "set 'force_new'" in sentence
+        assert len(ledger()) == 1
+
     @WAYS
     def test_a_lost_answer_is_found_by_its_labels(self, google, task, ledger, way):
         google.control("POST", "faults", {"method": "POST", "path": "tuningJobs$", "drop": True, "when": "after"})

@@ -15,6 +15,7 @@ from gemini_tuning.smoke.endpoint import Endpoint
 from gemini_tuning.tuning.client import json_reader, vertex_client
 from gemini_tuning.tuning.metrics import Metrics, metrics_location, read_metrics
 from gemini_tuning.tuning.service import TuningService
+from gemini_tuning.tuning.serving import require_served
 from gemini_tuning.tuning.spec import TuningJob, location_of
 from gemini_tuning.tuning.tokens import TokenCounter, counting_location
 
@@ -135,6 +136,15 @@ class GeminiTuningHook(GoogleBaseHook):
     def metrics(self, job: TuningJob) -> Metrics:
         """Return the curves a job has recorded so far."""
         return read_metrics(json_reader(self.credentials, metrics_location(job)), job)
+
+    def require_served(self, job: TuningJob) -> None:
+        """Make sure that the endpoint of a job that succeeded earlier is still there.
+
+        :raises ServiceRefusedError: it is gone.
+        """
+        endpoint = job.tuned_model and job.tuned_model.endpoint
+        if endpoint:
+            require_served(json_reader(self.credentials, location_of(endpoint)), job)
 
     def storage(self) -> StorageClient:
         """Return a Cloud Storage client."""

@@ -15,7 +15,7 @@ from gemini_tuning.sensors.waiting import TuningJobWait
 from gemini_tuning.settings import request_seconds, settle_seconds
 from gemini_tuning.tuning.buying import Buyer, Purchase
 from gemini_tuning.tuning.cancelling import give_up
-from gemini_tuning.tuning.purchase import Order, Patience
+from gemini_tuning.tuning.purchase import How, Order, Patience
 from gemini_tuning.tuning.spec import (
     KEY_LABEL,
     OWNER_LABEL,
@@ -163,6 +163,8 @@ class TuneModelOperator(TuningJobWait):
     def _concluded(self, context: Context, job: TuningJob) -> dict[str, Any]:
         """Return the job if it succeeded; else see whether another one is to be had in its place."""
         if job.state is JobState.SUCCEEDED:
+            if self._purchase and self._purchase.how is How.REUSED:
+                self._hook().require_served(job)
             return super()._concluded(context, job)
         if self._purchase is None or not self._purchase.job.state.ended:
             self._deadline = time.time() + self.timeout
