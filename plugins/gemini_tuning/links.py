@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CONSOLE_URL_KEY = "console_url"
 TUNING_JOB_KEY = "tuning_job"  # the full resource name of the job a task has, as soon as it has one
 PROGRESS_KEY = "progress"
+PURCHASE_KEY = "purchase"  # who has paid for it
 
 
 class VertexTuningJobLink(BaseOperatorLink):

@@ -6,6 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from airflow.sdk import XComArg
+
+from gemini_tuning.links import PURCHASE_KEY
 from gemini_tuning.operators.dataset import UploadDatasetOperator, ValidateDatasetOperator
 from gemini_tuning.operators.smoke import SmokeTestOperator
 from gemini_tuning.operators.summary import SummariseRunOperator
@@ -88,6 +91,7 @@ def tuning_stages(settings: Mapping[str, Any], wait: Wait) -> ValidateDatasetOpe
         datasets=upload.output,
         tuning_job=tune.output,
         smoke_report=smoke_test.output,
+        purchase=XComArg(tune, key=PURCHASE_KEY),
         **google,
     )
     return validate

@@ -40,6 +40,7 @@ class RunSummary(Value):
     training_uri: str
     validation_uri: str | None
     base_model: str | None
+    purchase: str | None
     tuning_job: str
     console_url: str
     billable_tokens_per_epoch: int | None
@@ -60,6 +61,7 @@ class RunSummary(Value):
             *([("Left out", self.dropped.sentence())] if self.dropped else []),
             ("Training data", self.training_uri),
             ("Validation data", self.validation_uri or "none"),
+            *([("Purchase", self.purchase)] if self.purchase else []),
             ("Tuning job", self.tuning_job),
             ("Tuned model", self.tuned_model or "none"),
             ("Endpoint", self.endpoint or "none"),
@@ -90,6 +92,7 @@ def summarise(
     job: TuningJob,
     metrics: Metrics,
     smoke: SmokeReport,
+    purchase: str | None = None,
 ) -> RunSummary:
     """Put the stages' results side by side."""
     tuned = job.tuned_model
@@ -102,6 +105,7 @@ def summarise(
         training_uri=train.uri,
         validation_uri=validation.uri if validation else None,
         base_model=job.base_model,
+        purchase=purchase,
         tuning_job=job.name,
         console_url=job.console_url,
         billable_tokens_per_epoch=job.billable_tokens,

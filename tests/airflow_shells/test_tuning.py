@@ -218,6 +218,15 @@ class TestOneBill:
         said = capsys.readouterr().out
         assert re.search(r"Already tuned on \d+ \w+ \d{4} by projects/.*: not paid for again\.", said)
 
+    def test_who_has_paid_is_told_to_the_summary(self, google, dataset, task):
+        long_lasting(google, dataset)
+        runs = [task(), task(run="manual__2")]
+        for run in runs:
+            run.begin()
+        google.control("DELETE", "scenarios")
+        words = [run.context["ti"].pushed["purchase"] for run in runs]
+        assert words == ["attempt 1", "none: another run had bought the job, not paid for again"]
+
     def test_force_new_pays_again(self, task, ledger):
         first, second = task().end(), task(run="manual__2", force_new=True).end()
         assert first["name"] != second["name"]

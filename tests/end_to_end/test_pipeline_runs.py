@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 
@@ -126,10 +127,17 @@ def test_the_main_job_runs_from_end_to_end(stack):
 
     summary = run.result("summary")
     assert summary["passed"]
+    assert summary["purchase"] == "attempt 1"
     for curve in ("train_loss", "validation_loss"):
         assert summary[curve]["last"]["value"] < summary[curve]["first"]["value"] / 2
     links = stack.api.get(f"{run.path}/taskInstances/tune/links")["extra_links"]
     assert links["Vertex AI tuning job"] == summary["console_url"]
+
+    again = Run(stack, PIPELINE)
+    assert again.wait() == "success"
+    assert jobs_created(stack) == before + 1
+    assert again.result("tune")["name"] == job["name"]
+    assert re.fullmatch(r"none: already tuned on .*, not paid for again", again.result("summary")["purchase"])
 
 
 def test_waiting_by_rescheduling_ends_the_same(stack):

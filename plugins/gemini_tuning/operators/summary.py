@@ -25,6 +25,7 @@ class SummariseRunOperator(GeminiTuningOperator):
     :param datasets: the ``UploadedDatasets`` (templated).
     :param tuning_job: the ``TuningJob`` as it ended (templated).
     :param smoke_report: the ``SmokeReport`` (templated).
+    :param purchase: who has paid for the job, in words (templated).
     """
 
     template_fields: ClassVar[Sequence[str]] = (
@@ -33,6 +34,7 @@ class SummariseRunOperator(GeminiTuningOperator):
         "datasets",
         "tuning_job",
         "smoke_report",
+        "purchase",
     )
 
     def __init__(
@@ -42,6 +44,7 @@ class SummariseRunOperator(GeminiTuningOperator):
         datasets: dict[str, Any],
         tuning_job: dict[str, Any],
         smoke_report: dict[str, Any],
+        purchase: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,6 +52,7 @@ class SummariseRunOperator(GeminiTuningOperator):
         self.datasets = datasets
         self.tuning_job = tuning_job
         self.smoke_report = smoke_report
+        self.purchase = purchase
 
     def run_stage(self, context: Context) -> dict[str, Any]:
         """Return the summary."""
@@ -61,6 +65,7 @@ class SummariseRunOperator(GeminiTuningOperator):
             job,
             self._metrics(job),
             SmokeReport.from_json(self.smoke_report),
+            self.purchase,
         )
         self.log.info("Run summary\n%s", summary.text())
         return summary.to_json()

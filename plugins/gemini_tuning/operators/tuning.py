@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gemini_tuning.airflow_state import TaskRecords
 from gemini_tuning.dataset.upload import UploadedDatasets, require_unchanged
 from gemini_tuning.errors import GeminiTuningError, TuningJobFailedError
-from gemini_tuning.links import VertexTuningJobLink
+from gemini_tuning.links import PURCHASE_KEY, VertexTuningJobLink
 from gemini_tuning.pipeline import Hyperparameters
 from gemini_tuning.sensors.waiting import TuningJobWait
 from gemini_tuning.settings import request_seconds, settle_seconds
@@ -142,6 +142,7 @@ class TuneModelOperator(TuningJobWait):
         purchase = self._purchase = self._buy(context)
         if purchase.news:
             self.log.info("%s", purchase.sentence())
+        context["ti"].xcom_push(PURCHASE_KEY, purchase.in_short())
         self._show(context, purchase.job)
         return purchase.job
 

@@ -72,6 +72,14 @@ class Purchase(Value):
     cancelled: tuple[Cancellation, ...] = ()
     news: bool = True
 
+    def in_short(self) -> str:
+        """Return who has paid, for a summary."""
+        if self.how is How.REUSED:
+            return f"none: already tuned{_on(self.job.end_time or self.job.create_time)}, not paid for again"
+        if not self.own:
+            return "none: another run had bought the job, not paid for again"
+        return f"attempt {self.attempt}{', in place of a job that somebody else cancelled' if self.recovered else ''}"
+
     def sentence(self) -> str:
         """Return what to tell about the purchase."""
         return " ".join([self._about_the_job(), *(cancellation.sentence() for cancellation in self.cancelled)])
