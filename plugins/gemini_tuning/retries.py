@@ -29,8 +29,10 @@ class RetryWhatMayPass(RetryPolicy):
         """Return the decision, with a pause where the task's own is too short."""
         if not isinstance(exception, TransientFault):
             return RetryDecision.default()
+        quota = exception.code == 429
+        if not quota and not exception.retry_after:
+            return RetryDecision.default()
+        backoff = retry_seconds() * (QUOTA_FACTOR if quota else 1) * 2 ** (try_number - 1)
         asked = dt.timedelta(seconds=exception.retry_after or 0)
-        if exception.code == 429:
-            backoff = min(LONGEST_PAUSE, dt.timedelta(seconds=QUOTA_FACTOR * retry_seconds() * 2 ** (try_number - 1)))
-            return RetryDecision.retry(max(asked, backoff), "the quota is used up")
-        return RetryDecision.retry(asked, "the service asked for a pause") if asked else RetryDecision.default()
+        reason = "the quota is used up" if quota else "the service asked for a pause"
+        return RetryDecision.retry(max(asked, min(LONGEST_PAUSE, dt.timedelta(seconds=backoff))), reason)
