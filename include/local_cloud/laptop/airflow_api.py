@@ -37,6 +37,12 @@ class AirflowApi:
         """PATCH ``/api/v2{path}`` by JSON; the parsed JSON."""
         return self._call("PATCH", path, json=body)
 
+    def delete(self, path: str) -> None:
+        """DELETE ``/api/v2{path}``."""
+        response = self._send("DELETE", path)
+        if not response.is_success:
+            _checked(response)
+
     def find(self, path: str, **params: Any) -> Any | None:
         """GET ``/api/v2{path}``; None when there is no such thing."""
         response = self._send("GET", path, params=params)
