@@ -37,6 +37,10 @@ class AirflowApi:
         """PATCH ``/api/v2{path}`` by JSON; the parsed JSON."""
         return self._call("PATCH", path, json=body)
 
+    def delete(self, path: str) -> None:
+        """DELETE ``/api/v2{path}``."""
+        self._call("DELETE", path)
+
     def find(self, path: str, **params: Any) -> Any | None:
         """GET ``/api/v2{path}``; None when there is no such thing."""
         response = self._send("GET", path, params=params)
@@ -62,7 +66,7 @@ class AirflowApi:
 
 def _checked(response: httpx.Response) -> Any:
     if response.is_success:
-        return response.json()
+        return response.json() if response.content else None
     try:
         reason = response.json()["detail"]
     except (ValueError, KeyError, TypeError):

@@ -1,0 +1,300 @@
+"""The whole of Airflow on a rehearsal stage: its parts may be killed and come back, and each run buys its own job.
+
+``with rehearsal(folder) as stage`` starts a stack whose components are started again when they die. Runs go through it
+in parallel: each buys something of its own (``stage.goods()``), in a location of its own where requests are to be
+broken, and is judged by what the local Vertex AI wrote down (``stage.jobs(key)``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from tests.end_to_end.runs import Run
+from tests.local_cloud.services import LocalCloud, read_ready, wait_until
+
+from gemini_tuning.settings import INCLUDE_VARIABLE, REHEARSAL_VARIABLE
+from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, RUN_LABEL, TuningJobSpec
+from local_cloud.laptop.processes import family
+from local_cloud.laptop.services import AIRFLOW_COMPONENTS
+from local_cloud.laptop.settings import StackSettings
+from local_cloud.laptop.stack import Stack, running_stack
+from local_cloud.laptop.state import StackState
+
+PROJECT = Path(__file__).resolve().parents[2]
+STAGE = Path(__file__).parent / "stage"
+BUCKET = "gemini-tuning-demo"
+BASE_MODEL = "gemini-2.5-flash"
+LOCATION = "us-central1"
+PIPELINE = "tune_rehearsed"
+FORM = "tune_on_demand"
+TUNE_ONLY = "tune_only"
+TUNE_ONLY_RESCHEDULED = "tune_only_rescheduled"
+TUNE_ONLY_IMPATIENT = "tune_only_impatient"
+DATA = "rehearsal.jsonl"
+EXAMPLES = 20
+ENDED = {f"JOB_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")}
+
+SETTLE_SECONDS = 2
+REQUEST_SECONDS = 2
+QUICKLY_NOTICED = {
+    # What has died is noticed within seconds, as a test has no minutes; a busy machine misses no heartbeat by so much.
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    # Purchases wait most of their time, and don't wait for each other.
+    "AIRFLOW__CORE__PARALLELISM": "12",
+}
+
+
+@dataclass(frozen=True)
+class Goods:
+    """What one run buys and no other does.
+
+    :param key: its purchase key.
+    """
+
+    datasets: dict
+    hyperparameters: dict
+    location: str
+    key: str
+
+    def conf(self, dag_id):
+        """The run's settings for the short Dags or for the form."""
+        if dag_id == FORM:
+            return {"train": DATA, "bucket": BUCKET, "location": self.location, "smoke_suite": "rehearsal.yaml"} | (
+                self.hyperparameters
+            )
+        return {"datasets": self.datasets, "hyperparameters": self.hyperparameters, "location": self.location}
+
+
+class Rehearsal:
+    """A running stage."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack, self._folder = stack, folder
+        self.cloud: LocalCloud = read_ready(stack.settings.cloud_dir / "ready.json")
+        self._numbers = itertools.count(1)
+        self._uploaded = _upload(self.cloud, Path(stack.settings.extra_env[INCLUDE_VARIABLE]) / "datasets" / DATA)
+        if stack.api.find("/pools/vertex_tuning"):
+            stack.api.patch("/pools/vertex_tuning", {"slots": 500})
+
+    # what is bought
+
+    def goods(self, location=LOCATION, number=None):
+        """Something to buy that nothing else buys; the same number is the same purchase."""
+        hyperparameters = {"epochs": 1, "learning_rate_multiplier": 1 + (number or next(self._numbers)) / 1000}
+        spec = TuningJobSpec(base_model=BASE_MODEL, training_dataset_uri=self._uploaded["uri"], **hyperparameters)
+        key = spec.purchase_key(
+            project=self.cloud.project,
+            location=location,
+            training_sha256=self._uploaded["sha256"],
+            validation_sha256=None,
+        )
+        return Goods({"train": self._uploaded, "validation": None}, hyperparameters, location, key)
+
+    def own_location(self):
+        """A location for one run alone, so that a fault strikes its requests only."""
+        return f"rehearsal-{next(self._numbers)}"
+
+    def start(self, dag_id, goods, *, kill_at=(), **conf):
+        """Trigger a run.
+
+        :param kill_at: marks at which its task is to be killed, once each.
+        :param conf: further settings of the run.
+        """
+        run_id = f"r-{uuid.uuid4().hex[:12]}"
+        for mark in kill_at:
+            self.arm(run_id, mark)
+        return Run(self.stack, dag_id, goods.conf(dag_id) | conf, run_id=run_id)
+
+    # who dies
+
+    def arm(self, run_id, mark):
+        """Have the next task of a run that reaches a mark killed there."""
+        path = self._folder / run_id / mark
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def armed(self, run_id):
+        """The marks that no task of the run has reached yet."""
+        return sorted(path.name for path in (self._folder / run_id).glob("*"))
+
+    def pid(self, component):
+        return StackState.read(self.stack.settings.state_file).pids[component]
+
+    def kill(self, component, *, whole=False):
+        """Kill a component with SIGKILL and return once another one runs in its place.
+
+        :param whole: with everything it started, as systemd and Kubernetes do; else its children are left behind.
+        """
+        pid = self.pid(component)
+        kill_at_once(family(pid) if whole else {pid})
+        wait_until(lambda: self.pid(component) != pid, 30, f"the {component} to be started again")
+
+    def kill_task(self, run, task_id="tune", *, whole=False):
+        """Kill the process of a running task.
+
+        :param whole: with the worker process that looks after it, as when its machine dies.
+        """
+        pid = run.task(task_id)["pid"]
+        kill_at_once({pid, *([psutil.Process(pid).ppid()] if whole else [])})
+
+    def second(self, component):
+        """Start one more of a component; it ends with the stage."""
+        log = self.stack.settings.logs / f"second-{component}.log"
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "airflow", *AIRFLOW_COMPONENTS[component]],
+                env=self.stack.env,
+                stdout=output,
+                stderr=output,
+                cwd=self.stack.settings.root,
+            )
+
+    def await_health(self, component):
+        """Return once Airflow reports a component as healthy, its API server among them."""
+
+        def healthy():
+            with contextlib.suppress(httpx.HTTPError):
+                url = f"{self.stack.airflow_url}/api/v2/monitor/health"
+                report = httpx.get(url, timeout=5, trust_env=False).json()
+                return component == "api-server" or report[component.replace("-", "_")]["status"] == "healthy"
+            return False
+
+        wait_until(healthy, 60, f"the {component} to be healthy")
+
+    # what the service does, and what it saw
+
+    def fault(self, location, path="", **fault):
+        """Break the next request to a location."""
+        return self.cloud.control("POST", "faults", {"path": f"/locations/{location}/{path}", **fault})["id"]
+
+    def fate(self, run_id, **scenario):
+        """Script what becomes of the next job of a run."""
+        self.cloud.control("POST", "scenarios", {"labels": {RUN_LABEL: run_id}, **scenario})
+
+    def settings(self, **behaviour):
+        self.cloud.control("PATCH", "settings", behaviour)
+
+    def plant(self, goods, state, *, attempt=1, **fields):
+        """Put a job into the service as if somebody had bought it; it stays in its state until it is cancelled."""
+        parent = f"projects/{self.cloud.project}/locations/{goods.location}"
+        name = f"{parent}/tuningJobs/{uuid.uuid4().int % 10**18}"
+        labels = {KEY_LABEL: goods.key, ATTEMPT_LABEL: str(attempt)}
+        job = {"name": name, "state": f"JOB_STATE_{state}", "labels": labels, **fields}
+        return self.cloud.control("POST", "jobs", job)["name"]
+
+    def all_jobs(self):
+        return self.cloud.control("GET", "jobs")["jobs"]
+
+    def jobs(self, key):
+        """Every job there ever was under a purchase key, in the order of their creation."""
+        return [job for job in self.all_jobs() if job["labels"].get(KEY_LABEL) == key]
+
+    def bought(self, key):
+        """Those of them that somebody asked for and would pay."""
+        return [job for job in self.jobs(key) if not job["planted"]]
+
+    def living(self, key=None):
+        """The jobs that have not ended."""
+        return [job for job in (self.jobs(key) if key else self.all_jobs()) if job["state"] not in ENDED]
+
+    def requests(self, location, **filters):
+        """The API requests to a location, oldest first; filter by ``method``, ``status``, ``after``."""
+        query = {"path": f"/locations/{location}/", **filters}
+        return httpx.get(f"{self.cloud.vertex_url}/_local/requests", params=query, trust_env=False).json()
+
+
+@contextlib.contextmanager
+def rehearsal(folder, *, root=PROJECT, extra_env=None, cloud_options=()):
+    """Start a stage and end all of it afterwards.
+
+    :param folder: everything it writes goes there.
+    :param extra_env: further variables for Airflow's processes, such as another settle time.
+    :param cloud_options: further options for ``python -m local_cloud``.
+    """
+    folder = Path(folder)
+    include, dags, marks = folder / "include", folder / "dags", folder / "marks"
+    _lay_out(root, include, dags)
+    settings = StackSettings(
+        root=root,
+        state_dir=folder / "state",
+        dags_folder=dags,
+        buckets=(BUCKET,),
+        restart=True,
+        extra_env={
+            INCLUDE_VARIABLE: str(include),
+            REHEARSAL_VARIABLE: str(marks),
+            "GEMINI_TUNING_SETTLE_SECONDS": str(SETTLE_SECONDS),
+            "GEMINI_TUNING_REQUEST_SECONDS": str(REQUEST_SECONDS),
+            "PYTHONPATH": os.pathsep.join([str(STAGE), str(root / "plugins")]),  # policies, and the package of `root`
+            **QUICKLY_NOTICED,
+            **(extra_env or {}),
+        },
+        # a job lives for long enough to be seen alive by a task that was killed and comes back
+        cloud_options=("--pending-seconds", "6", *cloud_options),
+    )
+    with running_stack(settings) as stack:
+        wait_until(lambda: stack.api.find(f"/dags/{TUNE_ONLY}") is not None, 60, "the Dags to be read")
+        yield Rehearsal(stack, marks)
+
+
+def _lay_out(root, include, dags):
+    shutil.copytree(root / "include", include, ignore=shutil.ignore_patterns("local_cloud", "datasets", "pipelines"))
+    (include / "datasets").mkdir()
+    (include / "pipelines").mkdir()
+    lines = (root / "include" / "datasets" / "support_replies" / "train.jsonl").read_text().splitlines(keepends=True)
+    (include / "datasets" / DATA).write_text("".join(lines[:EXAMPLES]))
+    pipeline = {
+        "name": PIPELINE.removeprefix("tune_"),
+        "bucket": BUCKET,
+        "base_model": BASE_MODEL,
+        "train": DATA,
+        "smoke_suite": "rehearsal.yaml",
+        "hyperparameters": {"epochs": 1},
+        "wait": {"poll_interval_seconds": 1},
+    }
+    (include / "pipelines" / "rehearsed.yaml").write_text(json.dumps(pipeline))
+    answers = {"description": "it answers", "prompt": "Hello", "assert": [{"type": "not-equals", "value": "-"}]}
+    (include / "smoke_tests" / "rehearsal.yaml").write_text(json.dumps({"tests": [answers]}))
+    shutil.copytree(root / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(STAGE / "short_pipelines.py", dags)
+
+
+def _upload(cloud, file):
+    """Put the dataset where the short Dags find it; return it as ``UploadedDataset``."""
+    blob = cloud.storage().bucket(BUCKET).blob(f"short/{DATA}")
+    blob.upload_from_string(file.read_bytes())
+    return {
+        "uri": f"gs://{BUCKET}/{blob.name}",
+        "generation": blob.generation,
+        "crc32c": blob.crc32c,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "bytes": blob.size,
+        "reused": False,
+    }
+
+
+def kill_at_once(pids):
+    """Kill processes; one that is gone already was to die anyway."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
