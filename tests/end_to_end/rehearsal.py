@@ -25,10 +25,16 @@ import psutil
 from tests.end_to_end.runs import Run
 from tests.local_cloud.services import LocalCloud, read_ready, wait_until
 
-from gemini_tuning.settings import INCLUDE_VARIABLE, REHEARSAL_VARIABLE
+from gemini_tuning.settings import (
+    INCLUDE_VARIABLE,
+    REHEARSAL_VARIABLE,
+    REQUEST_VARIABLE,
+    RETRY_VARIABLE,
+    SETTLE_VARIABLE,
+)
 from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, RUN_LABEL, TuningJobSpec
 from local_cloud.laptop.processes import family
-from local_cloud.laptop.services import AIRFLOW_COMPONENTS
+from local_cloud.laptop.services import AIRFLOW_COMPONENTS, POOL
 from local_cloud.laptop.settings import StackSettings
 from local_cloud.laptop.stack import Stack, running_stack
 from local_cloud.laptop.state import StackState
@@ -93,8 +99,7 @@ class Rehearsal:
         self.cloud: LocalCloud = read_ready(stack.settings.cloud_dir / "ready.json")
         self._numbers = itertools.count(1)
         self._uploaded = _upload(self.cloud, Path(stack.settings.extra_env[INCLUDE_VARIABLE]) / "datasets" / DATA)
-        if stack.api.find("/pools/vertex_tuning"):
-            stack.api.patch("/pools/vertex_tuning", {"slots": 500})
+        stack.api.patch(f"/pools/{POOL}", {"pool": POOL, "slots": 500, "include_deferred": True})
 
     # what is bought
 
@@ -243,8 +248,9 @@ def rehearsal(folder, *, root=PROJECT, extra_env=None, cloud_options=()):
         extra_env={
             INCLUDE_VARIABLE: str(include),
             REHEARSAL_VARIABLE: str(marks),
-            "GEMINI_TUNING_SETTLE_SECONDS": str(SETTLE_SECONDS),
-            "GEMINI_TUNING_REQUEST_SECONDS": str(REQUEST_SECONDS),
+            SETTLE_VARIABLE: str(SETTLE_SECONDS),
+            REQUEST_VARIABLE: str(REQUEST_SECONDS),
+            RETRY_VARIABLE: "1",
             "PYTHONPATH": os.pathsep.join([str(STAGE), str(root / "plugins")]),  # policies, and the package of `root`
             **QUICKLY_NOTICED,
             **(extra_env or {}),

@@ -7,8 +7,10 @@ import os
 from airflow.sdk import DAG, Param
 
 from gemini_tuning.operators.tuning import TuneModelOperator
+from gemini_tuning.settings import REQUEST_VARIABLE, SETTLE_VARIABLE
+from gemini_tuning.stages import DEFAULT_ARGS, POOL, RETRIES_OF_TUNE
 
-IMPATIENT = {"GEMINI_TUNING_SETTLE_SECONDS": "1", "GEMINI_TUNING_REQUEST_SECONDS": "1"}
+IMPATIENT = {SETTLE_VARIABLE: "1", REQUEST_VARIABLE: "1"}
 
 
 def be_impatient(context):
@@ -31,18 +33,21 @@ for _dag_id, _options in {
             "force_new": Param(False),
         },
         render_template_as_native_obj=True,
-        default_args={"retries": 2},
+        default_args=DEFAULT_ARGS,
     ) as _dag:
         TuneModelOperator(
             task_id="tune",
             datasets="{{ params.datasets }}",
             hyperparameters="{{ params.hyperparameters }}",
             location="{{ params.location }}",
+            force_new="{{ params.force_new }}",
             base_model="gemini-2.5-flash",
             pipeline=_dag_id,
             poke_interval=1,
             timeout=600,
             mode="reschedule",
+            pool=POOL,
+            retries=RETRIES_OF_TUNE,
             **_options,
         )
     globals()[_dag_id] = _dag
