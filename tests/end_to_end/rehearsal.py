@@ -17,13 +17,13 @@ import signal
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 from tests.end_to_end.runs import Run
-from tests.local_cloud.services import LocalCloud, read_ready, wait_until
+from tests.end_to_end.service import Goods, Service
+from tests.local_cloud.services import read_ready, wait_until
 
 from gemini_tuning.settings import (
     INCLUDE_VARIABLE,
@@ -32,7 +32,7 @@ from gemini_tuning.settings import (
     RETRY_VARIABLE,
     SETTLE_VARIABLE,
 )
-from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, RUN_LABEL, TuningJobSpec
+from gemini_tuning.tuning.spec import TuningJobSpec
 from local_cloud.laptop.processes import family
 from local_cloud.laptop.services import AIRFLOW_COMPONENTS, POOL
 from local_cloud.laptop.settings import StackSettings
@@ -50,62 +50,45 @@ TUNE_ONLY = "tune_only"
 TUNE_ONLY_RESCHEDULED = "tune_only_rescheduled"
 TUNE_ONLY_IMPATIENT = "tune_only_impatient"
 DATA = "rehearsal.jsonl"
+SUITE = "rehearsal.yaml"
 EXAMPLES = 20
-ENDED = {f"JOB_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")}
 
 SETTLE_SECONDS = 2
 REQUEST_SECONDS = 2
 QUICKLY_NOTICED = {
-    # What has died is noticed within seconds, as a test has no minutes; a busy machine misses no heartbeat by so much.
-    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    # A dead triggerer's waits are taken over after 10 s. A dead scheduler's tasks after Airflow's usual 30 s, and no
+    # sooner: a living one that a busy machine has kept from its heartbeat for so long declares itself dead, and starts
+    # all that it has running once more.
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-    # Purchases wait most of their time, and don't wait for each other.
-    "AIRFLOW__CORE__PARALLELISM": "12",
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+    # A task whose worker process is gone as well is tried again after a minute, not after five.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    # Neither two cores nor SQLite, which lets one write at a time, stand more at once.
+    "AIRFLOW__CORE__PARALLELISM": "6",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
 }
 
 
-@dataclass(frozen=True)
-class Goods:
-    """What one run buys and no other does.
-
-    :param key: its purchase key.
-    """
-
-    datasets: dict
-    hyperparameters: dict
-    location: str
-    key: str
-
-    def conf(self, dag_id):
-        """The run's settings for the short Dags or for the form."""
-        if dag_id == FORM:
-            return {"train": DATA, "bucket": BUCKET, "location": self.location, "smoke_suite": "rehearsal.yaml"} | (
-                self.hyperparameters
-            )
-        return {"datasets": self.datasets, "hyperparameters": self.hyperparameters, "location": self.location}
-
-
-class Rehearsal:
+class Rehearsal(Service):
     """A running stage."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self._folder = stack, folder
-        self.cloud: LocalCloud = read_ready(stack.settings.cloud_dir / "ready.json")
-        self._numbers = itertools.count(1)
+        super().__init__(read_ready(stack.settings.cloud_dir / "ready.json"))
+        self._number = itertools.count(1).__next__
         self._uploaded = _upload(self.cloud, Path(stack.settings.extra_env[INCLUDE_VARIABLE]) / "datasets" / DATA)
         stack.api.patch(f"/pools/{POOL}", {"pool": POOL, "slots": 500, "include_deferred": True})
 
     # what is bought
 
-    def goods(self, location=LOCATION, number=None):
-        """Something to buy that nothing else buys; the same number is the same purchase."""
-        hyperparameters = {"epochs": 1, "learning_rate_multiplier": 1 + (number or next(self._numbers)) / 1000}
+    def goods(self, location=LOCATION, **hyperparameters):
+        """Something to buy that nothing else buys, unless hyperparameters say what."""
+        hyperparameters = {"epochs": 1, **(hyperparameters or {"learning_rate_multiplier": 1 + self._number() / 1000})}
         spec = TuningJobSpec(base_model=BASE_MODEL, training_dataset_uri=self._uploaded["uri"], **hyperparameters)
         key = spec.purchase_key(
             project=self.cloud.project,
@@ -115,20 +98,35 @@ class Rehearsal:
         )
         return Goods({"train": self._uploaded, "validation": None}, hyperparameters, location, key)
 
+    def goods_of_the_pipeline(self):
+        """What each run of ``PIPELINE`` buys."""
+        return self.goods(epochs=1)
+
     def own_location(self):
         """A location for one run alone, so that a fault strikes its requests only."""
-        return f"rehearsal-{next(self._numbers)}"
+        return f"rehearsal-{self._number()}"
 
-    def start(self, dag_id, goods, *, kill_at=(), **conf):
+    def start(self, dag_id, goods, *, kill_at=(), fate=None, **conf):
         """Trigger a run.
 
         :param kill_at: marks at which its task is to be killed, once each.
+        :param fate: what becomes of the job it creates, as in ``fate``.
         :param conf: further settings of the run.
         """
         run_id = f"r-{uuid.uuid4().hex[:12]}"
+        if fate:
+            self.fate(run_id, **fate)
         for mark in kill_at:
             self.arm(run_id, mark)
-        return Run(self.stack, dag_id, goods.conf(dag_id) | conf, run_id=run_id)
+        return Run(self.stack, dag_id, self._conf(dag_id, goods) | conf, run_id=run_id)
+
+    def _conf(self, dag_id, goods):
+        if dag_id == PIPELINE:
+            return {}
+        if dag_id == FORM:
+            form = {"train": DATA, "bucket": BUCKET, "location": goods.location, "smoke_suite": SUITE}
+            return form | goods.hyperparameters
+        return {"datasets": goods.datasets, "hyperparameters": goods.hyperparameters, "location": goods.location}
 
     # who dies
 
@@ -186,47 +184,6 @@ class Rehearsal:
 
         wait_until(healthy, 60, f"the {component} to be healthy")
 
-    # what the service does, and what it saw
-
-    def fault(self, location, path="", **fault):
-        """Break the next request to a location."""
-        return self.cloud.control("POST", "faults", {"path": f"/locations/{location}/{path}", **fault})["id"]
-
-    def fate(self, run_id, **scenario):
-        """Script what becomes of the next job of a run."""
-        self.cloud.control("POST", "scenarios", {"labels": {RUN_LABEL: run_id}, **scenario})
-
-    def settings(self, **behaviour):
-        self.cloud.control("PATCH", "settings", behaviour)
-
-    def plant(self, goods, state, *, attempt=1, **fields):
-        """Put a job into the service as if somebody had bought it; it stays in its state until it is cancelled."""
-        parent = f"projects/{self.cloud.project}/locations/{goods.location}"
-        name = f"{parent}/tuningJobs/{uuid.uuid4().int % 10**18}"
-        labels = {KEY_LABEL: goods.key, ATTEMPT_LABEL: str(attempt)}
-        job = {"name": name, "state": f"JOB_STATE_{state}", "labels": labels, **fields}
-        return self.cloud.control("POST", "jobs", job)["name"]
-
-    def all_jobs(self):
-        return self.cloud.control("GET", "jobs")["jobs"]
-
-    def jobs(self, key):
-        """Every job there ever was under a purchase key, in the order of their creation."""
-        return [job for job in self.all_jobs() if job["labels"].get(KEY_LABEL) == key]
-
-    def bought(self, key):
-        """Those of them that somebody asked for and would pay."""
-        return [job for job in self.jobs(key) if not job["planted"]]
-
-    def living(self, key=None):
-        """The jobs that have not ended."""
-        return [job for job in (self.jobs(key) if key else self.all_jobs()) if job["state"] not in ENDED]
-
-    def requests(self, location, **filters):
-        """The API requests to a location, oldest first; filter by ``method``, ``status``, ``after``."""
-        query = {"path": f"/locations/{location}/", **filters}
-        return httpx.get(f"{self.cloud.vertex_url}/_local/requests", params=query, trust_env=False).json()
-
 
 @contextlib.contextmanager
 def rehearsal(folder, *, root=PROJECT, extra_env=None, cloud_options=()):
@@ -274,13 +231,13 @@ def _lay_out(root, include, dags):
         "bucket": BUCKET,
         "base_model": BASE_MODEL,
         "train": DATA,
-        "smoke_suite": "rehearsal.yaml",
+        "smoke_suite": SUITE,
         "hyperparameters": {"epochs": 1},
         "wait": {"poll_interval_seconds": 1},
     }
     (include / "pipelines" / "rehearsed.yaml").write_text(json.dumps(pipeline))
     answers = {"description": "it answers", "prompt": "Hello", "assert": [{"type": "not-equals", "value": "-"}]}
-    (include / "smoke_tests" / "rehearsal.yaml").write_text(json.dumps({"tests": [answers]}))
+    (include / "smoke_tests" / SUITE).write_text(json.dumps({"tests": [answers]}))
     shutil.copytree(root / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(STAGE / "short_pipelines.py", dags)
 

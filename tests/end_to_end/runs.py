@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import httpx
 
 from local_cloud.laptop.airflow_api import AirflowApiError
 
-RUN_SECONDS = 240
-PATIENCE_SECONDS = 60
+RUN_SECONDS = 270
+PATIENCE_SECONDS = 120
+
+
+def patiently(ask):
+    """Ask Airflow's API; a server that was killed, or whose database is busy, is waited for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except AirflowApiError as error:
+            refused = error.status is not None and error.status < httpx.codes.INTERNAL_SERVER_ERROR
+            if refused or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 class Run:
     """A Dag run, triggered the way a user's script does it.
 
-    :param run_id: its name; Airflow's own choice when left out.
+    :param run_id: its name; a new one when left out.
     """
 
     def __init__(self, stack, dag_id, conf=None, *, run_id=None):
         self.api, self.dag_id = stack.api, dag_id
-        self.api.patch(f"/dags/{dag_id}", {"is_paused": False})
-        body = {"logical_date": None, "conf": conf or {}, **({"dag_run_id": run_id} if run_id else {})}
-        self.run_id = self.api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        self.run_id = run_id or f"user__{uuid.uuid4()}"
+        patiently(lambda: self.api.patch(f"/dags/{dag_id}", {"is_paused": False}))
+        body = {"logical_date": None, "conf": conf or {}, "dag_run_id": self.run_id}
+        try:
+            patiently(lambda: self.api.post(f"/dags/{dag_id}/dagRuns", body))
+        except AirflowApiError as error:
+            if error.status != httpx.codes.CONFLICT:  # an answer that came too late: the run is there
+                raise
 
     @property
     def path(self):
         return f"/dags/{self.dag_id}/dagRuns/{self.run_id}"
 
     def get(self, path=""):
-        """GET below the run; an API server that has just been killed is waited for."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return self.api.get(f"{self.path}{path}")
-            except AirflowApiError as error:
-                unreachable = isinstance(error.__cause__, httpx.HTTPError)
-                if not unreachable or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+        return patiently(lambda: self.api.get(f"{self.path}{path}"))
 
     @property
     def state(self):
@@ -64,7 +74,7 @@ class Run:
 
     def xcom(self, task_id, key):
         """An XCom of a task, or None."""
-        entry = self.api.find(f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}")
+        entry = patiently(lambda: self.api.find(f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}"))
         return entry and entry["value"]
 
     def result(self, task_id):
@@ -89,14 +99,14 @@ class Run:
 
     def mark(self, task_id, state):
         """Mark a task ``failed`` or ``success``, as a user does."""
-        self.api.patch(f"{self.path}/taskInstances/{task_id}", {"new_state": state})
+        patiently(lambda: self.api.patch(f"{self.path}/taskInstances/{task_id}", {"new_state": state}))
 
     def mark_run(self, state):
-        self.api.patch(self.path, {"state": state})
+        patiently(lambda: self.api.patch(self.path, {"state": state}))
 
     def clear(self, task_id):
         body = {"dag_run_id": self.run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
-        self.api.post(f"/dags/{self.dag_id}/clearTaskInstances", body)
+        patiently(lambda: self.api.post(f"/dags/{self.dag_id}/clearTaskInstances", body))
 
     def delete(self):
-        self.api.delete(self.path)
+        patiently(lambda: self.api.delete(self.path))

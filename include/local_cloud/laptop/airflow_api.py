@@ -8,7 +8,14 @@ import httpx
 
 
 class AirflowApiError(RuntimeError):
-    """Airflow's API refused a request or cannot be reached. Raised with method, path, status and its reason."""
+    """Airflow's API refused a request or cannot be reached. Raised with method, path, status and its reason.
+
+    :param status: the HTTP status; None when there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AirflowApi:
@@ -72,4 +79,4 @@ def _checked(response: httpx.Response) -> Any:
     except (ValueError, KeyError, TypeError):
         reason = response.text[:500]
     request = response.request
-    raise AirflowApiError(f"{request.method} {request.url}: {response.status_code} {reason}")
+    raise AirflowApiError(f"{request.method} {request.url}: {response.status_code} {reason}", response.status_code)

@@ -1,0 +1,135 @@
+"""Processes are killed at every point of a purchase and a wait; the service's ledger says what was paid for.
+
+All runs go through one Airflow at the same time, each buying something of its own. What must hold after every crash:
+one job was created, or the ones too many were cancelled; the run ends with the tuned model; nothing goes on running.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.end_to_end.rehearsal import FORM, PIPELINE, TUNE_ONLY, TUNE_ONLY_RESCHEDULED, rehearsal
+from tests.end_to_end.runs import RUN_SECONDS
+from tests.local_cloud.services import wait_until
+
+from gemini_tuning.tuning.marks import Mark
+
+CANCELLING = (Mark.BEFORE_CANCEL, Mark.AFTER_CANCEL)
+BUYING = tuple(mark for mark in Mark if mark not in CANCELLING)
+RESCHEDULED = (Mark.BEFORE_LOOK, Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.BEFORE_SETTLED)
+FAILING = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLED)
+THREE_TIMES = (Mark.AFTER_INTENT, Mark.AFTER_REQUEST, Mark.BEFORE_SETTLED)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    with rehearsal(tmp_path_factory.mktemp("crashes")) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def runs(stage):
+    """Every run whose death is arranged beforehand, all under way at once."""
+    started = {}
+
+    def start(name, goods, *marks, dag_id=TUNE_ONLY, **fate):
+        started[name] = (goods, stage.start(dag_id, goods, kill_at=marks, fate=fate))
+
+    for mark in BUYING:
+        start(mark, stage.goods(), mark)
+    start("three times", stage.goods(), *THREE_TIMES)
+    start("form", stage.goods(), Mark.AFTER_REQUEST, dag_id=FORM)
+    for mark in RESCHEDULED:
+        start(("rescheduled", mark), stage.goods(), mark, dag_id=TUNE_ONLY_RESCHEDULED)
+    for mark in FAILING:
+        start(("failing", mark), stage.goods(), mark, end={"state": "JOB_STATE_FAILED", "stage": "PENDING"})
+    for mark in CANCELLING:
+        goods = stage.goods()
+        stage.plant(goods, "SUCCEEDED")
+        stage.plant(goods, "RUNNING")
+        start(mark, goods, mark)
+    return started
+
+
+def in_short(stage, run, goods):
+    """What became of a run: its state, the jobs that were bought and what became of them, those that still run."""
+    state = run.wait()
+    return state, [job["state"].removeprefix("JOB_STATE_") for job in stage.bought(goods.key)], stage.living(goods.key)
+
+
+BOUGHT_ONCE = ("success", ["SUCCEEDED"], [])
+
+
+def test_a_task_that_is_killed_while_it_takes_up_its_work_after_the_wait_starts_over(stage, runs):
+    goods = stage.goods()
+    run = stage.start(TUNE_ONLY, goods)
+    wait_until(lambda: run.tasks()["tune"] == "deferred", RUN_SECONDS, "the wait")
+    wait_until(lambda: run.tasks()["tune"] == "running", RUN_SECONDS, "the end of the wait")
+    stage.kill_task(run)
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert run.tries("tune")[0] == "failed"
+
+
+def test_a_task_that_is_killed_at_a_later_look_in_reschedule_mode_goes_on(stage, runs):
+    goods = stage.goods()
+    run = stage.start(TUNE_ONLY_RESCHEDULED, goods)
+    wait_until(lambda: run.tasks()["tune"] == "up_for_reschedule", RUN_SECONDS, "the first look")
+    stage.arm(run.run_id, Mark.BEFORE_LOOK)
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.armed(run.run_id) == []
+
+
+@pytest.mark.parametrize("mark", BUYING)
+def test_a_task_that_is_killed_while_it_buys_pays_once(stage, runs, mark):
+    goods, run = runs[mark]
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.armed(run.run_id) == []
+    assert run.result("tune")["name"] == stage.bought(goods.key)[0]["name"]
+
+
+@pytest.mark.parametrize("mark", RESCHEDULED)
+def test_a_task_that_is_killed_in_reschedule_mode_pays_once(stage, runs, mark):
+    goods, run = runs["rescheduled", mark]
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.armed(run.run_id) == []
+
+
+def test_a_task_that_is_killed_in_each_of_its_tries_pays_once(stage, runs):
+    goods, run = runs["three times"]
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.armed(run.run_id) == []
+
+
+def test_a_whole_pipeline_ends_with_its_model_after_a_crash(stage, runs):
+    goods, run = runs["form"]
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert set(run.tasks().values()) == {"success"}
+    assert run.result("summary")["passed"]
+
+
+@pytest.mark.parametrize("mark", CANCELLING)
+def test_a_task_that_is_killed_while_it_cancels_a_job_too_many_cancels_it_and_takes_the_good_one(stage, runs, mark):
+    goods, run = runs[mark]
+    assert in_short(stage, run, goods) == ("success", [], [])
+    assert sorted(job["state"] for job in stage.jobs(goods.key)) == ["JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED"]
+    assert stage.armed(run.run_id) == []
+
+
+@pytest.mark.parametrize("mark", FAILING)
+def test_a_crash_turns_no_failed_job_into_a_good_run_or_a_second_one(stage, runs, mark):
+    goods, run = runs["failing", mark]
+    assert in_short(stage, run, goods) == ("failed", ["FAILED"], [])
+    assert stage.armed(run.run_id) == []
+    last = len(run.tries("tune"))
+    assert [event for event in run.errors("tune", last) if "ended FAILED" in event]
+
+
+@pytest.mark.parametrize("second", [PIPELINE, FORM])
+def test_two_runs_of_one_purchase_at_the_same_moment_end_with_one_job(stage, runs, second):
+    goods = stage.goods_of_the_pipeline() if second == PIPELINE else stage.goods()
+    both = [stage.start(FORM, goods), stage.start(second, goods)]
+    assert {run.wait() for run in both} == {"success"}
+    states = [job["state"] for job in stage.bought(goods.key)]
+    assert states[0] == "JOB_STATE_SUCCEEDED"
+    assert set(states[1:]) <= {"JOB_STATE_CANCELLED"}
+    assert {run.result("tune")["name"] for run in both} == {stage.bought(goods.key)[0]["name"]}
+    assert stage.living(goods.key) == []
