@@ -68,6 +68,7 @@ QUICKLY_NOTICED = {
     # A task whose worker process is gone as well is tried again after a minute, not after five.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     # Neither two cores nor SQLite, which lets one write at a time, stand more at once.
     "AIRFLOW__CORE__PARALLELISM": "6",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
@@ -118,7 +119,7 @@ class Rehearsal(Service):
             self.fate(run_id, **fate)
         for mark in kill_at:
             self.arm(run_id, mark)
-        return Run(self.stack, dag_id, self._conf(dag_id, goods) | conf, run_id=run_id)
+        return Run(self.stack, dag_id, self._conf(dag_id, goods) | conf, run_id=run_id, paused=False)
 
     def _conf(self, dag_id, goods):
         if dag_id == PIPELINE:
@@ -143,22 +144,27 @@ class Rehearsal(Service):
     def pid(self, component):
         return StackState.read(self.stack.settings.state_file).pids[component]
 
-    def kill(self, component, *, whole=False):
+    def kill(self, component, *, whole=False, along=()):
         """Kill a component with SIGKILL and return once another one runs in its place.
 
         :param whole: with everything it started, as systemd and Kubernetes do; else its children are left behind.
+        :param along: further processes to die with it.
         """
         pid = self.pid(component)
-        kill_at_once(family(pid) if whole else {pid})
+        kill_at_once({*(family(pid) if whole else {pid}), *along})
         wait_until(lambda: self.pid(component) != pid, 30, f"the {component} to be started again")
+
+    def processes(self, run, task_id="tune"):
+        """The process of a running task, and the worker process that looks after it."""
+        pid = run.task(task_id)["pid"]
+        return pid, psutil.Process(pid).ppid()
 
     def kill_task(self, run, task_id="tune", *, whole=False):
         """Kill the process of a running task.
 
         :param whole: with the worker process that looks after it, as when its machine dies.
         """
-        pid = run.task(task_id)["pid"]
-        kill_at_once({pid, *([psutil.Process(pid).ppid()] if whole else [])})
+        kill_at_once(self.processes(run, task_id)[: 2 if whole else 1])
 
     def second(self, component):
         """Start one more of a component; it ends with the stage."""
@@ -217,6 +223,8 @@ def rehearsal(folder, *, root=PROJECT, extra_env=None, cloud_options=()):
     )
     with running_stack(settings) as stack:
         wait_until(lambda: stack.api.find(f"/dags/{TUNE_ONLY}") is not None, 60, "the Dags to be read")
+        # the first request of a task has the API server prepare itself, which stops all others for seconds
+        httpx.get(f"{stack.airflow_url}/execution/health", timeout=120, trust_env=False)
         yield Rehearsal(stack, marks)
 
 

@@ -30,12 +30,14 @@ class Run:
     """A Dag run, triggered the way a user's script does it.
 
     :param run_id: its name; a new one when left out.
+    :param paused: the Dag may be paused.
     """
 
-    def __init__(self, stack, dag_id, conf=None, *, run_id=None):
+    def __init__(self, stack, dag_id, conf=None, *, run_id=None, paused=True):
         self.api, self.dag_id = stack.api, dag_id
         self.run_id = run_id or f"user__{uuid.uuid4()}"
-        patiently(lambda: self.api.patch(f"/dags/{dag_id}", {"is_paused": False}))
+        if paused:
+            patiently(lambda: self.api.patch(f"/dags/{dag_id}", {"is_paused": False}))
         body = {"logical_date": None, "conf": conf or {}, "dag_run_id": self.run_id}
         try:
             patiently(lambda: self.api.post(f"/dags/{dag_id}/dagRuns", body))

@@ -133,3 +133,45 @@ def test_two_runs_of_one_purchase_at_the_same_moment_end_with_one_job(stage, run
     assert set(states[1:]) <= {"JOB_STATE_CANCELLED"}
     assert {run.result("tune")["name"] for run in both} == {stage.bought(goods.key)[0]["name"]}
     assert stage.living(goods.key) == []
+
+
+def deferred(stage):
+    """A run whose task waits in the triggerer."""
+    goods = stage.goods()
+    run = stage.start(TUNE_ONLY, goods, fate={"seconds": {"PENDING": 12}})
+    wait_until(lambda: run.tasks()["tune"] == "deferred", RUN_SECONDS, "the wait")
+    return goods, run
+
+
+def awaiting_its_answer(stage, seconds):
+    """A run whose job has just been made, and whose task will be told so after some seconds."""
+    goods = stage.goods(stage.own_location())
+    stage.fault(goods.location, "tuningJobs$", method="POST", delay_seconds=seconds, when="after")
+    run = stage.start(TUNE_ONLY, goods)
+    wait_until(lambda: stage.jobs(goods.key), RUN_SECONDS, "the job")
+    return goods, run
+
+
+def test_a_wait_outlives_its_triggerer(stage, runs):
+    goods, run = deferred(stage)
+    stage.kill("triggerer")
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert run.tries("tune") == ["success"]
+
+
+def test_a_purchase_outlives_the_api_server(stage, runs):
+    goods, run = awaiting_its_answer(stage, 1)
+    stage.kill("api-server")
+    assert in_short(stage, run, goods) == BOUGHT_ONCE
+
+
+def test_nothing_is_paid_twice_when_the_scheduler_dies_with_or_without_its_tasks(stage, runs):
+    waiting, killed, orphaned = deferred(stage), awaiting_its_answer(stage, 50), awaiting_its_answer(stage, 50)
+    stage.kill("scheduler", along=stage.processes(killed[1]))
+    for goods, run in (waiting, killed):
+        assert in_short(stage, run, goods) == BOUGHT_ONCE
+    # the task that was left behind is told to stop when a new one has begun, and may cancel their job by that
+    goods, run = orphaned
+    state, bought, living = in_short(stage, run, goods)
+    assert (state, bought[-1], living) == ("success", "SUCCEEDED", [])
+    assert bought in (["SUCCEEDED"], ["CANCELLED", "SUCCEEDED"])
