@@ -52,6 +52,8 @@ TUNE_ONLY_IMPATIENT = "tune_only_impatient"
 DATA = "rehearsal.jsonl"
 SUITE = "rehearsal.yaml"
 EXAMPLES = 20
+BOUGHT_ONCE = ("success", ["SUCCEEDED"], [])
+PATIENCE_SECONDS = 500  # of a test for a run; a busy machine takes its time
 
 SETTLE_SECONDS = 2
 REQUEST_SECONDS = 2
@@ -128,6 +130,15 @@ class Rehearsal(Service):
             form = {"train": DATA, "bucket": BUCKET, "location": goods.location, "smoke_suite": SUITE}
             return form | goods.hyperparameters
         return {"datasets": goods.datasets, "hyperparameters": goods.hyperparameters, "location": goods.location}
+
+    def outcome(self, run, goods, seconds=PATIENCE_SECONDS):
+        """What became of a run: its state, how the jobs ended that were bought, and those that still run."""
+        state = run.wait(seconds)
+        return (
+            state,
+            [job["state"].removeprefix("JOB_STATE_") for job in self.bought(goods.key)],
+            self.living(goods.key),
+        )
 
     # who dies
 

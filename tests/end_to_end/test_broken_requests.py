@@ -6,7 +6,14 @@ All runs go through one Airflow at the same time, each in a location of its own,
 from __future__ import annotations
 
 import pytest
-from tests.end_to_end.rehearsal import TUNE_ONLY, TUNE_ONLY_IMPATIENT, TUNE_ONLY_RESCHEDULED, rehearsal
+from tests.end_to_end.rehearsal import (
+    BOUGHT_ONCE,
+    PATIENCE_SECONDS,
+    TUNE_ONLY,
+    TUNE_ONLY_IMPATIENT,
+    TUNE_ONLY_RESCHEDULED,
+    rehearsal,
+)
 
 from gemini_tuning.settings import REQUEST_VARIABLE, SETTLE_VARIABLE
 from gemini_tuning.tuning.marks import Mark
@@ -28,7 +35,7 @@ FAULTS = {
 MARKS = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLE)
 CANCELLED_IN_TIME = {"seconds": {"PENDING": 75}}  # cancelled before, or it would succeed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 100)
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +69,10 @@ def runs(stage):
     return started
 
 
-def in_short(stage, run, goods):
-    """What became of a run: its state, the jobs that were bought and what became of them, those that still run."""
-    state = run.wait(400)
-    return state, [job["state"].removeprefix("JOB_STATE_") for job in stage.bought(goods.key)], stage.living(goods.key)
-
-
-BOUGHT_ONCE = ("success", ["SUCCEEDED"], [])
-
-
 @pytest.mark.parametrize("name", [*FAULTS, *MARKS, "cut and killed", "cut and rescheduled"])
 def test_what_breaks_while_the_list_lags_behind_is_paid_once(stage, runs, name):
     goods, run = runs[name]
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert stage.armed(run.run_id) == []
     if name in FAULTS:
         assert [request for request in stage.requests(goods.location, method="POST") if request["fault"]]
@@ -82,7 +80,7 @@ def test_what_breaks_while_the_list_lags_behind_is_paid_once(stage, runs, name):
 
 def test_of_two_runs_of_one_purchase_whose_jobs_are_hidden_from_each_other_one_job_is_left(stage, runs):
     (goods, first), (_, second) = runs["first"], runs["second"]
-    assert {first.wait(400), second.wait(400)} == {"success"}
+    assert {first.wait(PATIENCE_SECONDS), second.wait(PATIENCE_SECONDS)} == {"success"}
     assert [job["state"] for job in stage.bought(goods.key)] == ["JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED"]
     assert first.result("tune")["name"] == second.result("tune")["name"] == stage.bought(goods.key)[0]["name"]
     assert stage.living(goods.key) == []
@@ -90,5 +88,5 @@ def test_of_two_runs_of_one_purchase_whose_jobs_are_hidden_from_each_other_one_j
 
 def test_a_settle_time_shorter_than_the_lag_pays_twice_for_a_lost_answer(stage, runs):
     goods, run = runs["impatient"]
-    assert run.wait(400) == "success"
+    assert run.wait(PATIENCE_SECONDS) == "success"
     assert len(stage.bought(goods.key)) == 2

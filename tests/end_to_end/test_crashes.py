@@ -7,8 +7,15 @@ one job was created, or the ones too many were cancelled; the run ends with the 
 from __future__ import annotations
 
 import pytest
-from tests.end_to_end.rehearsal import FORM, PIPELINE, TUNE_ONLY, TUNE_ONLY_RESCHEDULED, rehearsal
-from tests.end_to_end.runs import RUN_SECONDS
+from tests.end_to_end.rehearsal import (
+    BOUGHT_ONCE,
+    FORM,
+    PATIENCE_SECONDS,
+    PIPELINE,
+    TUNE_ONLY,
+    TUNE_ONLY_RESCHEDULED,
+    rehearsal,
+)
 from tests.local_cloud.services import wait_until
 
 from gemini_tuning.tuning.marks import Mark
@@ -18,6 +25,8 @@ BUYING = tuple(mark for mark in Mark if mark not in CANCELLING)
 RESCHEDULED = (Mark.BEFORE_LOOK, Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.BEFORE_SETTLED)
 FAILING = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLED)
 THREE_TIMES = (Mark.AFTER_INTENT, Mark.AFTER_REQUEST, Mark.BEFORE_SETTLED)
+
+pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 100)
 
 
 @pytest.fixture(scope="module")
@@ -47,41 +56,17 @@ def runs(stage):
         stage.plant(goods, "SUCCEEDED")
         stage.plant(goods, "RUNNING")
         start(mark, goods, mark)
+    for second in (PIPELINE, FORM):
+        goods = stage.goods_of_the_pipeline() if second == PIPELINE else stage.goods()
+        start(("first", second), goods, dag_id=FORM)
+        start(("second", second), goods, dag_id=second)
     return started
-
-
-def in_short(stage, run, goods):
-    """What became of a run: its state, the jobs that were bought and what became of them, those that still run."""
-    state = run.wait()
-    return state, [job["state"].removeprefix("JOB_STATE_") for job in stage.bought(goods.key)], stage.living(goods.key)
-
-
-BOUGHT_ONCE = ("success", ["SUCCEEDED"], [])
-
-
-def test_a_task_that_is_killed_while_it_takes_up_its_work_after_the_wait_starts_over(stage, runs):
-    goods = stage.goods()
-    run = stage.start(TUNE_ONLY, goods)
-    wait_until(lambda: run.tasks()["tune"] == "deferred", RUN_SECONDS, "the wait")
-    wait_until(lambda: run.tasks()["tune"] == "running", RUN_SECONDS, "the end of the wait")
-    stage.kill_task(run)
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
-    assert run.tries("tune")[0] == "failed"
-
-
-def test_a_task_that_is_killed_at_a_later_look_in_reschedule_mode_goes_on(stage, runs):
-    goods = stage.goods()
-    run = stage.start(TUNE_ONLY_RESCHEDULED, goods)
-    wait_until(lambda: run.tasks()["tune"] == "up_for_reschedule", RUN_SECONDS, "the first look")
-    stage.arm(run.run_id, Mark.BEFORE_LOOK)
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
-    assert stage.armed(run.run_id) == []
 
 
 @pytest.mark.parametrize("mark", BUYING)
 def test_a_task_that_is_killed_while_it_buys_pays_once(stage, runs, mark):
     goods, run = runs[mark]
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert stage.armed(run.run_id) == []
     assert run.result("tune")["name"] == stage.bought(goods.key)[0]["name"]
 
@@ -89,19 +74,19 @@ def test_a_task_that_is_killed_while_it_buys_pays_once(stage, runs, mark):
 @pytest.mark.parametrize("mark", RESCHEDULED)
 def test_a_task_that_is_killed_in_reschedule_mode_pays_once(stage, runs, mark):
     goods, run = runs["rescheduled", mark]
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert stage.armed(run.run_id) == []
 
 
 def test_a_task_that_is_killed_in_each_of_its_tries_pays_once(stage, runs):
     goods, run = runs["three times"]
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert stage.armed(run.run_id) == []
 
 
 def test_a_whole_pipeline_ends_with_its_model_after_a_crash(stage, runs):
     goods, run = runs["form"]
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert set(run.tasks().values()) == {"success"}
     assert run.result("summary")["passed"]
 
@@ -109,7 +94,7 @@ def test_a_whole_pipeline_ends_with_its_model_after_a_crash(stage, runs):
 @pytest.mark.parametrize("mark", CANCELLING)
 def test_a_task_that_is_killed_while_it_cancels_a_job_too_many_cancels_it_and_takes_the_good_one(stage, runs, mark):
     goods, run = runs[mark]
-    assert in_short(stage, run, goods) == ("success", [], [])
+    assert stage.outcome(run, goods) == ("success", [], [])
     assert sorted(job["state"] for job in stage.jobs(goods.key)) == ["JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED"]
     assert stage.armed(run.run_id) == []
 
@@ -117,7 +102,7 @@ def test_a_task_that_is_killed_while_it_cancels_a_job_too_many_cancels_it_and_ta
 @pytest.mark.parametrize("mark", FAILING)
 def test_a_crash_turns_no_failed_job_into_a_good_run_or_a_second_one(stage, runs, mark):
     goods, run = runs["failing", mark]
-    assert in_short(stage, run, goods) == ("failed", ["FAILED"], [])
+    assert stage.outcome(run, goods) == ("failed", ["FAILED"], [])
     assert stage.armed(run.run_id) == []
     last = len(run.tries("tune"))
     assert [event for event in run.errors("tune", last) if "ended FAILED" in event]
@@ -125,9 +110,9 @@ def test_a_crash_turns_no_failed_job_into_a_good_run_or_a_second_one(stage, runs
 
 @pytest.mark.parametrize("second", [PIPELINE, FORM])
 def test_two_runs_of_one_purchase_at_the_same_moment_end_with_one_job(stage, runs, second):
-    goods = stage.goods_of_the_pipeline() if second == PIPELINE else stage.goods()
-    both = [stage.start(FORM, goods), stage.start(second, goods)]
-    assert {run.wait() for run in both} == {"success"}
+    goods = runs["first", second][0]
+    both = [runs[place, second][1] for place in ("first", "second")]
+    assert {run.wait(PATIENCE_SECONDS) for run in both} == {"success"}
     states = [job["state"] for job in stage.bought(goods.key)]
     assert states[0] == "JOB_STATE_SUCCEEDED"
     assert set(states[1:]) <= {"JOB_STATE_CANCELLED"}
@@ -135,43 +120,66 @@ def test_two_runs_of_one_purchase_at_the_same_moment_end_with_one_job(stage, run
     assert stage.living(goods.key) == []
 
 
+def test_a_task_that_is_killed_while_it_takes_up_its_work_after_the_wait_starts_over(stage, runs):
+    goods = stage.goods()
+    run = stage.start(TUNE_ONLY, goods)
+    wait_until(lambda: run.tasks()["tune"] == "deferred", PATIENCE_SECONDS, "the wait")
+    wait_until(lambda: run.tasks()["tune"] == "running", PATIENCE_SECONDS, "the end of the wait")
+    stage.kill_task(run)
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
+    assert run.tries("tune")[0] == "failed"
+
+
+def test_a_task_that_is_killed_at_a_later_look_in_reschedule_mode_goes_on(stage, runs):
+    goods = stage.goods()
+    run = stage.start(TUNE_ONLY_RESCHEDULED, goods)
+    wait_until(lambda: run.tasks()["tune"] == "up_for_reschedule", PATIENCE_SECONDS, "the first look")
+    stage.arm(run.run_id, Mark.BEFORE_LOOK)
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
+    assert stage.armed(run.run_id) == []
+
+
 def deferred(stage):
     """A run whose task waits in the triggerer."""
     goods = stage.goods()
     run = stage.start(TUNE_ONLY, goods, fate={"seconds": {"PENDING": 12}})
-    wait_until(lambda: run.tasks()["tune"] == "deferred", RUN_SECONDS, "the wait")
+    wait_until(lambda: run.tasks()["tune"] == "deferred", PATIENCE_SECONDS, "the wait")
     return goods, run
 
 
-def awaiting_its_answer(stage, seconds):
-    """A run whose job has just been made, and whose task will be told so after some seconds."""
-    goods = stage.goods(stage.own_location())
-    stage.fault(goods.location, "tuningJobs$", method="POST", delay_seconds=seconds, when="after")
-    run = stage.start(TUNE_ONLY, goods)
-    wait_until(lambda: stage.jobs(goods.key), RUN_SECONDS, "the job")
-    return goods, run
+def awaiting_their_answers(stage, number, seconds):
+    """Runs whose jobs have just been made, and whose tasks will be told so after some seconds."""
+    started = []
+    for _ in range(number):
+        goods = stage.goods(stage.own_location())
+        stage.fault(goods.location, "tuningJobs$", method="POST", delay_seconds=seconds, when="after")
+        started.append((goods, stage.start(TUNE_ONLY, goods)))
+    for goods, _ in started:
+        wait_until(lambda key=goods.key: stage.jobs(key), PATIENCE_SECONDS, "the job")
+    return started
 
 
 def test_a_wait_outlives_its_triggerer(stage, runs):
     goods, run = deferred(stage)
     stage.kill("triggerer")
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
     assert run.tries("tune") == ["success"]
 
 
 def test_a_purchase_outlives_the_api_server(stage, runs):
-    goods, run = awaiting_its_answer(stage, 1)
+    [(goods, run)] = awaiting_their_answers(stage, 1, seconds=1)
     stage.kill("api-server")
-    assert in_short(stage, run, goods) == BOUGHT_ONCE
+    assert stage.outcome(run, goods) == BOUGHT_ONCE
 
 
 def test_nothing_is_paid_twice_when_the_scheduler_dies_with_or_without_its_tasks(stage, runs):
-    waiting, killed, orphaned = deferred(stage), awaiting_its_answer(stage, 50), awaiting_its_answer(stage, 50)
+    waiting = deferred(stage)
+    killed, orphaned = awaiting_their_answers(stage, 2, seconds=50)
     stage.kill("scheduler", along=stage.processes(killed[1]))
     for goods, run in (waiting, killed):
-        assert in_short(stage, run, goods) == BOUGHT_ONCE
+        assert stage.outcome(run, goods) == BOUGHT_ONCE
     # the task that was left behind is told to stop when a new one has begun, and may cancel their job by that
     goods, run = orphaned
-    state, bought, living = in_short(stage, run, goods)
+    state, bought, living = stage.outcome(run, goods)
     assert (state, bought[-1], living) == ("success", "SUCCEEDED", [])
     assert bought in (["SUCCEEDED"], ["CANCELLED", "SUCCEEDED"])
