@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
+
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.3
 
 
 class AirflowApiError(RuntimeError):
@@ -61,6 +65,15 @@ class AirflowApi:
         return _checked(self._send(method, path, **options))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask; again where SQLite was being written to by others, since nothing was done then."""
+        for attempt in range(_ATTEMPTS):
+            response = self._send_once(method, path, **options)
+            if not _was_locked(response) or attempt == _ATTEMPTS - 1:
+                break
+            time.sleep(_PAUSE_SECONDS)
+        return response
+
+    def _send_once(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             if "Authorization" not in self._client.headers:
                 token = _checked(self._client.post("/auth/token", json=self._login))["access_token"]
@@ -69,6 +82,11 @@ class AirflowApi:
             return self._client.request(method, f"/api/v2{path}", headers=headers, **options)
         except httpx.HTTPError as error:
             raise AirflowApiError(f"{method} {self.url}/api/v2{path}: {error}") from error
+
+
+def _was_locked(response: httpx.Response) -> bool:
+    words = {httpx.codes.INTERNAL_SERVER_ERROR: "Database error", httpx.codes.SERVICE_UNAVAILABLE: "Database is locked"}
+    return words.get(httpx.codes(response.status_code), "\0") in response.text
 
 
 def _checked(response: httpx.Response) -> Any:
