@@ -29,7 +29,7 @@ OPTIONS = {
     "stop_buying": {"pre_execute": settle_for_long},
     "stop_buying_cancels_nothing": {"pre_execute": settle_for_long, "cancel_on_kill": False},
     "stop_poking": POKING,
-    "stop_looking": {**BETWEEN_LOOKS, "poke_interval": 1.0},
+    "stop_looking": {**BETWEEN_LOOKS, "poke_interval": 5.0},
     "stop_between_looks": BETWEEN_LOOKS,
     "stop_cancels_nothing": {"cancel_on_kill": False},
     "stop_late_cancel": {"timeout": SHORT_TIMEOUT_SECONDS, "on_timeout": "cancel"},
