@@ -14,7 +14,7 @@ Story = Generator["Condition", None, None]
 Condition = Callable[["Glance"], object]
 PAGE = 100
 ROUND_SECONDS = 0.5
-STORY_SECONDS = 400
+STORY_SECONDS = 240
 
 
 class Glance:

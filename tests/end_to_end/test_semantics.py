@@ -78,10 +78,8 @@ def later(seconds):
 def begin(stage, dag_id, goods=None, *, cancelling=0, lasts=FOR_EVER, kill_at=(), **conf):
     """Start a run whose first job lasts for as long as the test needs it; every later one ends by itself, soon."""
     goods = goods or stage.goods()
-    run = stage.start(dag_id, goods, kill_at=kill_at, **conf)
-    if lasts:
-        stage.fate(run.run_id, seconds={"PENDING": lasts, "CANCELLING": cancelling})
-    return run, goods
+    fate = {"seconds": {"PENDING": lasts, "CANCELLING": cancelling}} if lasts else None
+    return stage.start(dag_id, goods, kill_at=kill_at, fate=fate, **conf), goods
 
 
 def waiting(stage, dag_id="stop_deferred", goods=None, **options):
@@ -379,8 +377,9 @@ def it_is_cleared_after_its_success(stage):
 
 @row()
 def it_is_cleared_after_its_job_failed(stage):
-    run, goods = begin(stage, "stop_deferred", lasts=None)
-    stage.fate(run.run_id, end={"state": "JOB_STATE_FAILED", "stage": "TUNING", "code": 8, "message": "No capacity."})
+    goods = stage.goods()
+    end = {"state": "JOB_STATE_FAILED", "stage": "TUNING", "code": 8, "message": "No capacity."}
+    run = stage.start("stop_deferred", goods, fate={"end": end})
     yield is_(run, "failed")
     assert run.task("tune")["try_number"] == 1
     run.clear("tune")
