@@ -116,7 +116,7 @@ def looking(stage):
     run, goods = begin(stage, "stop_looking", stage.goods(location))
     yield both(jobs(goods, "PENDING 1"), is_(run, "up_for_reschedule"))
     fault = stage.fault(location, "tuningJobs", delay_seconds=60, method="GET")
-    yield lambda _: all(one["id"] != fault for one in stage.cloud.control("GET", "faults"))
+    yield lambda _: fault not in [left["id"] for left in stage.cloud.control("GET", "faults")["faults"]]
     return run, goods
 
 
