@@ -255,6 +255,10 @@ class TestSmoke:
         assert report.endpoint == tuned["tuned_model"]["endpoint"]
         assert "shelf" in report.results[0].answer
 
+    def test_without_a_model_there_is_nothing_to_ask(self, context, include):
+        with pytest.raises(AirflowFailException, match="the task before was marked without one"):
+            self.run(context, include, None)
+
     def test_one_bad_answer_fails_the_run_and_keeps_the_report(self, context, include, tuned, caplog):
         good = {"prompt": "Where is the red paint?", "assert": [{"type": "icontains", "value": "shelf"}]}
         bad = {"description": "asks too much", "prompt": "The blue one?", "assert": [{"type": "equals", "value": "42"}]}

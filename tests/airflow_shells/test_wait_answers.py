@@ -10,6 +10,7 @@ import time
 import pytest
 from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from tests.local_cloud.services import example, wait_until
 
@@ -255,10 +256,31 @@ class TestKills:
         run_as_the_triggerer(trigger(name, cancel_on_kill=True), name, google, self.marked)
         assert state_of(google, name) == "CANCELLED"
 
+    def test_a_slow_service_is_waited_for_although_airflow_cancels_again(self, google, plant):
+        name = plant("RUNNING")
+        google.control("POST", "faults", {"path": f"{name}:cancel", "delay_seconds": 1})
+
+        def marked_and_cancelled_again(task):
+            self.marked(task)
+            asyncio.get_running_loop().call_later(0.3, self.marked, task)
+
+        run_as_the_triggerer(trigger(name, cancel_on_kill=True), name, google, marked_and_cancelled_again)
+        assert state_of(google, name) == "CANCELLED"
+
+    def test_a_killed_task_asks_airflow_nothing(self, google, plant, context, monkeypatch):
+        name = plant("RUNNING")
+        waiting = Wait(name=name, deferrable=False, mode="poke", cancel_on_kill=True)
+        waiting.poke(context)
+        monkeypatch.setattr(GoogleBaseHook, "get_connection", lambda *_: pytest.fail("Airflow may be in our way"))
+        with pytest.raises(SystemExit):
+            waiting.on_kill()
+        assert state_of(google, name) == "CANCELLED"
+
     def test_a_killed_task_that_pokes_cancels_its_job_once(self, google, plant):
         name = plant("RUNNING")
         waiting = Wait(name=name, deferrable=False, mode="poke", cancel_on_kill=True)
-        waiting.on_kill()
+        with pytest.raises(SystemExit):
+            waiting.on_kill()
         waiting.on_kill()
         assert state_of(google, name) == "CANCELLED"
         assert len(self.cancellations(google, name)) == 1
@@ -266,7 +288,8 @@ class TestKills:
     def test_somebody_elses_job_is_never_cancelled(self, google, plant):
         name = plant("RUNNING")
         waiting = TuningJobSensor(task_id="wait", tuning_job=name)
-        waiting.on_kill()
+        with pytest.raises(SystemExit):
+            waiting.on_kill()
         assert self.cancellations(google, name) == []
         with pytest.raises(TypeError):
             TuningJobSensor(task_id="wait", tuning_job=name, cancel_on_kill=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 
 import httpx
 import pytest
 from tests.conftest import PROJECT
+from tests.end_to_end.runs import RUN_SECONDS, Run
 from tests.local_cloud.services import wait_until
 
 from gemini_tuning.settings import INCLUDE_VARIABLE
@@ -20,7 +20,6 @@ from local_cloud.laptop.stack import running_stack
 
 PIPELINE = "tune_support_replies"
 BUCKET = "gemini-tuning-demo"
-RUN_SECONDS = 240
 
 
 def refused_connection(key_path):
@@ -56,41 +55,6 @@ def stack(tmp_path_factory):
     )
     with running_stack(settings) as stack:
         yield stack
-
-
-class Run:
-    """A Dag run, triggered the way a user's script does it."""
-
-    def __init__(self, stack, dag_id, conf=None):
-        self.stack, self.dag_id = stack, dag_id
-        stack.api.patch(f"/dags/{dag_id}", {"is_paused": False})
-        body = {"logical_date": None, "conf": conf or {}}
-        self.run_id = stack.api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
-
-    @property
-    def path(self):
-        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}"
-
-    def wait(self):
-        deadline = time.monotonic() + RUN_SECONDS
-        while (state := self.stack.api.get(self.path)["state"]) not in {"success", "failed"}:
-            assert time.monotonic() < deadline, f"{self.dag_id} is still {state}: {self.tasks()}"
-            time.sleep(0.5)
-        return state
-
-    def tasks(self):
-        instances = self.stack.api.get(f"{self.path}/taskInstances")["task_instances"]
-        return {instance["task_id"]: instance["state"] for instance in instances}
-
-    def result(self, task_id):
-        return self.stack.api.get(f"{self.path}/taskInstances/{task_id}/xcomEntries/return_value")["value"]
-
-    def log(self, task_id):
-        content = self.stack.api.get(f"{self.path}/taskInstances/{task_id}/logs/1")["content"]
-        return [entry for entry in content if isinstance(entry, dict)]
-
-    def errors(self, task_id):
-        return [entry["event"] for entry in self.log(task_id) if entry.get("level") == "error"]
 
 
 def requests(stack):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
 
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.3
+
 
 class AirflowApiError(RuntimeError):
-    """Airflow's API refused a request or cannot be reached. Raised with method, path, status and its reason."""
+    """Airflow's API refused a request or cannot be reached. Raised with method, path, status and its reason.
+
+    :param status: the HTTP status; None when there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AirflowApi:
@@ -39,9 +50,7 @@ class AirflowApi:
 
     def delete(self, path: str) -> None:
         """DELETE ``/api/v2{path}``."""
-        response = self._send("DELETE", path)
-        if not response.is_success:
-            _checked(response)
+        self._call("DELETE", path)
 
     def find(self, path: str, **params: Any) -> Any | None:
         """GET ``/api/v2{path}``; None when there is no such thing."""
@@ -56,6 +65,15 @@ class AirflowApi:
         return _checked(self._send(method, path, **options))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask; again where SQLite was being written to by others, since nothing was done then."""
+        for attempt in range(_ATTEMPTS):
+            response = self._send_once(method, path, **options)
+            if not _was_locked(response) or attempt == _ATTEMPTS - 1:
+                break
+            time.sleep(_PAUSE_SECONDS)
+        return response
+
+    def _send_once(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             if "Authorization" not in self._client.headers:
                 token = _checked(self._client.post("/auth/token", json=self._login))["access_token"]
@@ -66,12 +84,17 @@ class AirflowApi:
             raise AirflowApiError(f"{method} {self.url}/api/v2{path}: {error}") from error
 
 
+def _was_locked(response: httpx.Response) -> bool:
+    words = {httpx.codes.INTERNAL_SERVER_ERROR: "Database error", httpx.codes.SERVICE_UNAVAILABLE: "Database is locked"}
+    return words.get(httpx.codes(response.status_code), "\0") in response.text
+
+
 def _checked(response: httpx.Response) -> Any:
     if response.is_success:
-        return response.json()
+        return response.json() if response.content else None
     try:
         reason = response.json()["detail"]
     except (ValueError, KeyError, TypeError):
         reason = response.text[:500]
     request = response.request
-    raise AirflowApiError(f"{request.method} {request.url}: {response.status_code} {reason}")
+    raise AirflowApiError(f"{request.method} {request.url}: {response.status_code} {reason}", response.status_code)

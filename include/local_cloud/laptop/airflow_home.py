@@ -30,8 +30,18 @@ def prepare(settings: StackSettings, *, port: int) -> None:
     password(settings)
     patience = settings.airflow_home / "config" / f"{_PATIENCE}.py"  # Airflow imports what lies in this folder
     patience.parent.mkdir(exist_ok=True)
-    patience.write_text('CONNECT = {"timeout": 60}  # seconds\n', encoding="utf-8")
+    patience.write_text('CONNECT = {"timeout": 60}  # seconds\nCONNECT_BRIEFLY = {"timeout": 5}\n', encoding="utf-8")
     write_private(settings.airflow_home / "airflow.cfg", configuration(settings, port=port, keys=_keys(settings)))
+
+
+def brief_patience() -> dict[str, str]:
+    """Variables for the API server.
+
+    What Airflow writes there about a user's action waits inside its event loop, maybe for a task's write that can't end
+    without that loop: then everything stands still until the patience is over.
+    """
+    names = ("SQL_ALCHEMY_CONNECT_ARGS", "SQL_ALCHEMY_CONNECT_ARGS_ASYNC")
+    return {f"AIRFLOW__DATABASE__{name}": f"{_PATIENCE}.CONNECT_BRIEFLY" for name in names}
 
 
 def password(settings: StackSettings) -> str:

@@ -52,7 +52,8 @@ def start_stack(supervisor: Supervisor) -> dict[str, str]:
     began = datetime.now(UTC)
     environment = airflow_environment(settings, cloud)
     for name, command in AIRFLOW_COMPONENTS.items():
-        supervisor.spawn(name, [sys.executable, "-m", "airflow", *command], environment)
+        own = airflow_home.brief_patience() if name == "api-server" else {}
+        supervisor.spawn(name, [sys.executable, "-m", "airflow", *command], environment | own)
     _await_airflow(supervisor, port, began)
     _make_pool(settings, port)
     write_private(settings.env_file, shell_lines(settings, cloud))

@@ -27,6 +27,7 @@ class StackSettings:
     :param buckets: Cloud Storage buckets to create.
     :param extra_env: further environment variables for the Airflow processes.
     :param cloud_options: further options for ``python -m local_cloud``.
+    :param restart: start an Airflow component again when it ends, as systemd or Kubernetes would; else the stack ends.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class StackSettings:
     buckets: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     cloud_options: tuple[str, ...] = ()
+    restart: bool = False
 
     @property
     def dags(self) -> Path:
@@ -97,6 +99,7 @@ class StackSettings:
             "buckets": list(self.buckets),
             "extra_env": dict(self.extra_env),
             "cloud_options": list(self.cloud_options),
+            "restart": self.restart,
         }
         return json.dumps(values)
 

@@ -1,8 +1,9 @@
 """One process that owns all the others: starts them, notices when one ends, and takes all of them down with it.
 
 It says what it is doing in ``stack.json`` and stops when it gets SIGTERM or SIGINT, when one of its components
-ends, or when its standard input closes: the command that started it holds the other end, so however that command
-ends, ``kill -9`` included, the stack goes too. A line ``detach`` on standard input lets it stay (``make up``).
+ends (unless ``StackSettings.restart`` has it started again), or when its standard input closes: the command that
+started it holds the other end, so however that command ends, ``kill -9`` included, the stack goes too. A line
+``detach`` on standard input lets it stay (``make up``).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Supervisor:
         self.settings = settings
         self._state = StackState(phase="starting", supervisor=os.getpid())
         self._components: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {}
         self._stop_signal: signal.Signals | None = None
         self._detached = False
 
@@ -104,10 +106,14 @@ class Supervisor:
         self._publish(detail=detail)
 
     def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        """Start a component that runs for as long as the stack; its end is the stack's end."""
+        """Start a component that runs for as long as the stack; its end is the stack's end, unless it is restarted."""
         self.log_of(name).write_bytes(b"")
-        process = spawn(argv, env=env, cwd=self.settings.root, log=self.log_of(name))
-        self._components[name] = process
+        self._commands[name] = (argv, env)
+        self._start(name)
+
+    def _start(self, name: str) -> None:
+        argv, env = self._commands[name]
+        self._components[name] = spawn(argv, env=env, cwd=self.settings.root, log=self.log_of(name))
         self._publish(pids={name: child.pid for name, child in self._components.items()})
 
     def run_once(self, name: str, argv: Sequence[str], env: Mapping[str, str], *, seconds: float) -> None:
@@ -151,12 +157,19 @@ class Supervisor:
             self._obey(os.read(sys.stdin.fileno(), 64))
         if self._stop_signal:
             raise StopRequested(self._stop_signal.name)
-        for name, process in self._components.items():
+        for name, process in list(self._components.items()):
             if process.poll() is not None:
-                how = _describe_exit(process.returncode)
-                raise StackError(
-                    f"the {name} stopped ({how}): {last_words(self.log_of(name))}; the whole log is {self.log_of(name)}"
-                )
+                self._ended(name, _describe_exit(process.returncode))
+
+    def _ended(self, name: str, how: str) -> None:
+        """Start a component again where that is wanted; the local cloud never, as it would have another address."""
+        if self.settings.restart and self._state.phase == "ready" and name != LOCAL_CLOUD:
+            log.warning("the %s stopped (%s) and is started again", name, how)
+            self._start(name)
+            return
+        raise StackError(
+            f"the {name} stopped ({how}): {last_words(self.log_of(name))}; the whole log is {self.log_of(name)}"
+        )
 
     def _obey(self, order: bytes) -> None:
         if not order:

@@ -41,6 +41,10 @@ class SmokeTestOperator(GeminiTuningOperator):
     def run_stage(self, context: Context) -> dict[str, Any]:
         """Return the report of a suite that passed."""
         suite = SmokeSuite.load(include_root() / "smoke_tests" / self.suite)
+        if self.tuning_job is None:
+            raise TuningJobFailedError(
+                "There is no tuned model to ask: the task before was marked without one. Clear it to have a model tuned."
+            )
         job = TuningJob.from_json(self.tuning_job)
         if job.tuned_model is None or job.tuned_model.endpoint is None:
             raise TuningJobFailedError(f"there is no endpoint to ask. {job.outcome()}")

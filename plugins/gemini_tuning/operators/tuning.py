@@ -14,7 +14,7 @@ from gemini_tuning.pipeline import Hyperparameters
 from gemini_tuning.sensors.waiting import TuningJobWait
 from gemini_tuning.settings import installation, request_seconds, settle_seconds
 from gemini_tuning.tuning.buying import Buyer, Purchase
-from gemini_tuning.tuning.cancelling import give_up
+from gemini_tuning.tuning.cancelling import KILLED_SECONDS, give_up
 from gemini_tuning.tuning.purchase import How, Order, Patience
 from gemini_tuning.tuning.spec import (
     INSTALLATION_LABEL,
@@ -32,8 +32,6 @@ from gemini_tuning.tuning.wait import OnTimeout
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from gemini_tuning.hooks.tuning import GeminiTuningHook
 
 
 class TuneModelOperator(TuningJobWait):
@@ -126,18 +124,6 @@ class TuneModelOperator(TuningJobWait):
         """The full resource name of the job at hand; empty before there is one."""
         return self._purchase.job.name if self._purchase else ""
 
-    def on_kill(self) -> None:
-        """Cancel what the task has bought, be it only just asked for."""
-        order, buyer = self._order, self._buyer
-        if not self.cancel_on_kill or order is None or buyer is None:
-            return
-        self._order = None  # Airflow may call twice
-        try:
-            for cancellation in give_up(self._hook().urgent_jobs(), order, buyer.remembered):
-                self.log.info("%s", cancellation.sentence())
-        except GeminiTuningError as error:
-            self.log.error("%s A tuning job labelled %s=%s may go on and be billed.", error, KEY_LABEL, order.key)
-
     def _look(self, context: Context) -> TuningJob:
         """Find or buy the job, and tell how it was come by."""
         purchase = self._purchase = self._buy(context)
@@ -182,10 +168,20 @@ class TuneModelOperator(TuningJobWait):
     def _answers_for_the_job(self) -> bool:
         return self._purchase is not None and self._purchase.own
 
-    def _hook(self) -> GeminiTuningHook:
-        from gemini_tuning.hooks.tuning import GeminiTuningHook
+    def _location(self) -> str:
+        return self.location
 
-        return GeminiTuningHook(self.gcp_conn_id, self.project_id, self.location, self.impersonation_chain)
+    def _cancel_killed(self) -> None:
+        """Cancel what the task has bought, be it only just asked for."""
+        order, buyer = self._order, self._buyer
+        if order is None or buyer is None:
+            return
+        try:
+            jobs = self._hook().urgent_jobs()
+            for cancellation in give_up(jobs, order, buyer.remembered, within_seconds=KILLED_SECONDS):
+                self.log.info("%s", cancellation.sentence())
+        except GeminiTuningError as error:
+            self.log.error("%s A tuning job labelled %s=%s may go on and be billed.", error, KEY_LABEL, order.key)
 
     def _ordered(self, context: Context, datasets: UploadedDatasets, project: str) -> Order:
         task = context["ti"]

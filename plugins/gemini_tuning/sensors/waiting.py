@@ -15,7 +15,7 @@ from gemini_tuning.airflow_errors import airflow_errors
 from gemini_tuning.dataset.reports.report import DatasetReport
 from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError, TuningJobFailedError
 from gemini_tuning.links import CONSOLE_URL_KEY, PROGRESS_KEY, TUNING_JOB_KEY, TUNING_JOB_LEFT_KEY
-from gemini_tuning.tuning.cancelling import cancel
+from gemini_tuning.tuning.cancelling import KILLED_SECONDS, cancel
 from gemini_tuning.tuning.dropped import dropped_of
 from gemini_tuning.tuning.service import check_job_name
 from gemini_tuning.tuning.spec import TuningJob, location_of
@@ -68,6 +68,7 @@ class TuningJobWait(BaseSensorOperator):
         self.max_dropped_share = max_dropped_share
         self.report = report
         self._deadline = math.inf
+        self._connected: GeminiTuningHook | None = None
         self._killed = False
 
     @property
@@ -110,11 +111,17 @@ class TuningJobWait(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=self._concluded(context, job))
 
     def on_kill(self) -> None:
-        """Cancel the job when a user ended a task that was looking at it just then."""
-        if not self.cancel_on_kill or self._killed:
+        """Cancel the job when a user ended a task that was looking at it just then, and end the task.
+
+        Airflow's own handler lets the task go on, for 5 s or on a worker that shuts down for longer: it would look
+        again, find its job cancelled and buy another one.
+        """
+        if self._killed:  # Airflow may call twice
             return
         self._killed = True
-        self._cancel_killed()
+        if self.cancel_on_kill:
+            self._cancel_killed()
+        raise SystemExit("The task was told to end.")
 
     def _poke_to_the_end(self, context: Context) -> Any:
         try:
@@ -160,7 +167,8 @@ class TuningJobWait(BaseSensorOperator):
     def _cancel_killed(self) -> None:
         """Cancel what the task is ended with; there is little time, and nobody to raise an error to."""
         try:
-            self.log.info("%s", cancel(self._hook().urgent_jobs(), self.job_name).sentence())
+            jobs = self._hook().urgent_jobs()
+            self.log.info("%s", cancel(jobs, self.job_name, within_seconds=KILLED_SECONDS).sentence())
         except GeminiTuningError as error:
             self.log.error("%s %s may go on and be billed.", error, self.job_name)
 
@@ -192,9 +200,16 @@ class TuningJobWait(BaseSensorOperator):
         return first.timestamp() if first else time.time()
 
     def _hook(self) -> GeminiTuningHook:
-        from gemini_tuning.hooks.tuning import GeminiTuningHook
+        """Return the one hook of this process: ``on_kill`` may interrupt a talk with Airflow and can't ask it again."""
+        if self._connected is None:
+            from gemini_tuning.hooks.tuning import GeminiTuningHook
 
-        return GeminiTuningHook(self.gcp_conn_id, self.project_id, location_of(self.job_name), self.impersonation_chain)
+            chain = self.impersonation_chain
+            self._connected = GeminiTuningHook(self.gcp_conn_id, self.project_id, self._location(), chain)
+        return self._connected
+
+    def _location(self) -> str:
+        return location_of(self.job_name)
 
     def _defer(self, job: TuningJob) -> None:
         from gemini_tuning.triggers.tuning import TuningJobTrigger

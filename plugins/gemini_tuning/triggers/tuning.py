@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -93,6 +95,12 @@ class TuningJobTrigger(BaseTrigger):
             self.log.info("%s is left as it is, and may still be billed (cancel_on_kill is off).", self.name)
             return
         self.log.info("Cancelling %s: its task was marked or cleared.", self.name)
+        stopping = asyncio.ensure_future(self._stop())
+        while not stopping.done():
+            with suppress(asyncio.CancelledError):  # Airflow 3.3 repeats its cancelling each second, and this with it
+                await asyncio.shield(stopping)
+
+    async def _stop(self) -> None:
         try:
             cancelled = await stop(self._poller(), self.name)
         except GeminiTuningError as error:

@@ -12,7 +12,8 @@ from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
 
-WITHIN_SECONDS = 20.0  # inside the 30 s that Airflow gives a task that is killed
+WITHIN_SECONDS = 20.0
+KILLED_SECONDS = 4.0  # a task that is marked or cleared gets SIGTERM from Airflow, and 5 s later SIGKILL
 PAUSE_SECONDS = 0.5
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from local_cloud.laptop.supervisor import ALREADY_RUNNING, last_words
 STAND_IN = Path(__file__).with_name("supervised.py")
 COMPONENTS_AND_WORKERS = 6
 
-Start = Callable[[str], "subprocess.Popen[bytes]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def settings(tmp_path: Path) -> StackSettings:
 def start(settings: StackSettings) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(what: str) -> subprocess.Popen[bytes]:
+    def start(what: str, settings: StackSettings = settings) -> subprocess.Popen[bytes]:
         argv = [sys.executable, str(STAND_IN), what, settings.to_json()]
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=cloud_environment(settings)
@@ -56,6 +58,11 @@ def _wait_for(condition: Callable[[], bool], what: str) -> None:
 def _phase(settings: StackSettings) -> str:
     state = StackState.read(settings.state_file)
     return state.phase if state else "none"
+
+
+def _pids(settings: StackSettings) -> dict[str, int]:
+    state = StackState.read(settings.state_file)
+    return state.pids if state else {}
 
 
 def _members(settings: StackSettings, supervisor: subprocess.Popen[bytes]) -> list[int]:
@@ -153,6 +160,18 @@ def test_a_failure_takes_everything_down_and_says_which_log_tells_more(
     assert state.phase == "failed"
     assert said in state.detail
     assert str(settings.logs) in state.detail
+    assert marked(str(settings.state_dir)) == []
+
+
+def test_a_component_that_ends_is_started_again_where_that_is_wanted(settings: StackSettings, start: Start) -> None:
+    settings = replace(settings, restart=True)
+    supervisor = start("whole", settings)
+    _wait_for(lambda: _phase(settings) == "ready", "readiness")
+    before = _pids(settings)
+    os.kill(before["scheduler"], signal.SIGKILL)
+    _wait_for(lambda: _pids(settings)["scheduler"] != before["scheduler"], "another scheduler")
+    os.kill(before["local-cloud"], signal.SIGKILL)  # another one would have another address
+    assert supervisor.wait(30) == 1
     assert marked(str(settings.state_dir)) == []
 
 
