@@ -257,7 +257,7 @@ class TestSmoke:
 
     def test_without_a_model_there_is_nothing_to_ask(self, context, include):
         with pytest.raises(AirflowFailException, match="the task before was marked without one"):
-            self.run(context, include, None)
+            self.run(context, include, None, {"prompt": "The blue one?", "assert": [{"type": "equals", "value": "42"}]})
 
     def test_one_bad_answer_fails_the_run_and_keeps_the_report(self, context, include, tuned, caplog):
         good = {"prompt": "Where is the red paint?", "assert": [{"type": "icontains", "value": "shelf"}]}

@@ -364,8 +364,8 @@ class TestStopping:
 
         threading.Thread(target=run, daemon=True).start()
         wait_until(ledger, 30, "the job to be there")
-        operator.on_kill()
-        operator.on_kill()
+        with pytest.raises(SystemExit):
+            operator.on_kill()
         assert states(ledger) == ["CANCELLED"]
         assert ended.wait(30)
 
@@ -375,7 +375,8 @@ class TestStopping:
         operator = tune.operator()
         with pytest.raises(TaskDeferred) as deferred:
             operator.execute(tune.context)
-        operator.on_kill()
+        with pytest.raises(SystemExit):
+            operator.on_kill()
         assert deferred.value.trigger.cancel_on_kill is False
         assert states(ledger) == ["PENDING"]
 

@@ -27,13 +27,13 @@ class SmokeTestOperator(GeminiTuningOperator):
     Returns the ``SmokeReport`` with every prompt, answer and verdict. A failed suite fails the task, its report kept as
     XCom ``failed_report``. The log shows verdicts only: prompts and answers may be private.
 
-    :param tuning_job: the ``TuningJob`` of ``TuningJobSensor`` (templated).
+    :param tuning_job: the ``TuningJob`` of ``TuneModelOperator`` or ``TuningJobSensor`` (templated).
     :param suite: file in the folder of smoke suites (templated).
     """
 
     template_fields: ClassVar[Sequence[str]] = (*GeminiTuningOperator.template_fields, "tuning_job", "suite")
 
-    def __init__(self, *, tuning_job: dict[str, Any], suite: str, **kwargs: Any) -> None:
+    def __init__(self, *, tuning_job: dict[str, Any] | None, suite: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tuning_job = tuning_job
         self.suite = suite
@@ -43,7 +43,7 @@ class SmokeTestOperator(GeminiTuningOperator):
         suite = SmokeSuite.load(include_root() / "smoke_tests" / self.suite)
         if self.tuning_job is None:
             raise TuningJobFailedError(
-                "There is no tuned model to ask: the task before was marked without one. Clear it to have a model tuned."
+                "There is no tuned model to ask: the task before was marked without one. Clear it to have one tuned."
             )
         job = TuningJob.from_json(self.tuning_job)
         if job.tuned_model is None or job.tuned_model.endpoint is None:
