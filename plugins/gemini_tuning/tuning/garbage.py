@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _lock = threading.Lock()
 _inside = 0
 _was_on = False
-
-
-def settle() -> None:
-    """Leave what there is now out of all collections to come; it is freed as usual, but for unused cycles."""
-    gc.freeze()
 
 
 @contextmanager
@@ -39,3 +37,14 @@ def uncollected() -> Iterator[None]:
             _inside -= 1
             if not _inside and _was_on:
                 gc.enable()
+
+
+def settled(load: Callable[[], T]) -> T:
+    """Return what a call returns that loads much which stays; leave all there is by then out of later collections.
+
+    It is freed as usual, but for cycles that nobody uses any more.
+    """
+    with uncollected():
+        loaded = load()
+        gc.freeze()
+    return loaded

@@ -18,7 +18,7 @@ from contextvars import Context
 from typing import TypeVar
 
 from gemini_tuning.errors import CredentialsRefusedError, GeminiTuningError, PermanentError, TransientError
-from gemini_tuning.tuning.garbage import settle, uncollected
+from gemini_tuning.tuning.garbage import settled, uncollected
 from gemini_tuning.tuning.metrics import Metrics
 from gemini_tuning.tuning.schedule import (
     Backoff,
@@ -264,14 +264,8 @@ class Poller:
     async def _current_source(self) -> Source:
         async with self._connecting:
             if self._source is None:
-                self._source = await self._in_thread(self._load)
+                self._source = await self._in_thread(lambda: settled(self._connect))
             return self._source
-
-    def _load(self) -> Source:
-        with uncollected():  # the first source of a process imports Google's client
-            source = self._connect()
-            settle()
-        return source
 
     async def _in_thread(self, blocking: Callable[[], T]) -> T:
         if self._threads is None:
