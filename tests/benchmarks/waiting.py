@@ -37,6 +37,7 @@ import httpx
 import psutil
 from tests.local_cloud.services import wait_until
 
+from local_cloud.laptop.airflow_api import AirflowApiError
 from local_cloud.laptop.settings import LOCAL_LOCATION, LOCAL_PROJECT, PROJECT_ROOT, StackSettings
 from local_cloud.laptop.stack import Stack, running_stack
 
@@ -266,8 +267,16 @@ class _Measurement:
         return {name: process.memory_full_info().uss for name, process in processes.items()}
 
     def _trigger(self, dag_id: str) -> None:
-        wait_until(lambda: self._stack.api.find(f"/dags/{dag_id}") is not None, _START_SECONDS, f"Dag {dag_id}")
-        self._runs[dag_id] = self._stack.api.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"]
+        def triggered() -> bool:
+            try:
+                run = self._stack.api.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+            except AirflowApiError:
+                time.sleep(0.5)  # the Dag file is not parsed yet
+                return False
+            self._runs[dag_id] = run["dag_run_id"]
+            return True
+
+        wait_until(triggered, _START_SECONDS, f"Dag {dag_id} to be triggered")
 
     def _await_deferred(self, dag_id: str, waits: int) -> None:
         path = f"/dags/{dag_id}/dagRuns/{self._runs[dag_id]}/taskInstances"
