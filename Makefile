@@ -52,9 +52,10 @@ lint: $(INSTALLED) ## ruff and mypy
 test: lint ## lint, then every test with coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
-benchmark: $(INSTALLED) ## measure the dataset check on 1,000,000 lines, and the local Vertex AI with 500 jobs in its store
+benchmark: $(INSTALLED) ## measure the dataset check on 1,000,000 lines, the local Vertex AI with 500 jobs in its store, and 1,000 waits
 	$(BIN)/python -m tests.benchmarks.validate
 	$(BIN)/python -m tests.benchmarks.local_vertex $(ARGS)
+	$(BIN)/python -m tests.benchmarks.waiting
 
 fuzz: $(INSTALLED) ## throw damaged datasets at the check and the converter; ARGS="SECONDS SEED"
 	$(BIN)/python -m tests.fuzz.dataset $(ARGS)

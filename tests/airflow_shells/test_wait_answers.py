@@ -6,14 +6,17 @@ import itertools
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.execution_time.xcom import XCom
 from tests.local_cloud.services import example, wait_until
 
+from gemini_tuning.links import PROGRESS_KEY
 from gemini_tuning.operators.dataset import ValidateDatasetOperator
 from gemini_tuning.sensors.tuning import TuningJobSensor
 from gemini_tuning.sensors.waiting import TuningJobWait
@@ -226,6 +229,33 @@ def run_as_the_triggerer(waiting, name, google, end):
     asyncio.run(scenario())
 
 
+def test_waits_that_start_together_show_their_progress_one_after_the_other(plant, monkeypatch):
+    first = plant("RUNNING")
+    names = [first, *(plant("RUNNING", f"{first}{number}") for number in range(10, 20))]
+    shown, at_once = [], []
+
+    async def show(key, line, *, map_index, **_):
+        at_once.append(map_index)
+        assert len(at_once) == 1
+        await asyncio.sleep(0.01)
+        at_once.remove(map_index)
+        shown.append((key, map_index, line.split(",")[0]))
+
+    async def scenario():
+        waits = []
+        for number, name in enumerate(names):
+            waiting = trigger(name)
+            waiting.task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=number)
+            waits.append(asyncio.create_task(anext(aiter(waiting.run()))))
+        await asyncio.to_thread(wait_until, lambda: len(shown) == len(names), 30, "each to be shown")
+        for wait in waits:
+            wait.cancel()
+
+    monkeypatch.setattr(XCom, "aset", show)
+    asyncio.run(scenario())
+    assert set(shown) == {(PROGRESS_KEY, number, "RUNNING") for number in range(len(names))}
+
+
 class TestKills:
     def cancellations(self, google, name):
         return [row for row in requests_of(google, name) if row["path"].endswith(":cancel")]
@@ -275,6 +305,34 @@ class TestKills:
         with pytest.raises(SystemExit):
             waiting.on_kill()
         assert state_of(google, name) == "CANCELLED"
+
+    def test_many_killed_at_once_are_all_cancelled_though_airflow_interrupts_their_kills(self, google, plant):
+        first = plant("RUNNING")
+        names = [first, *(plant("RUNNING", f"{first}{number}") for number in range(10, 34))]
+        google.control("POST", "faults", {"path": f"{first}.*:cancel", "delay_seconds": 0.3, "times": None})
+
+        async def scenario():
+            runner = TriggerRunner()
+            for number, name in enumerate(names):
+                task = asyncio.create_task(runner.run_trigger(number, trigger(name, cancel_on_kill=True)))
+                runner.triggers[number] = {"task": task, "name": name, "is_watcher": False, "events": 0}
+            await asyncio.to_thread(wait_until, lambda: bool(requests_of(google, first)), 30, "a look at the jobs")
+            tasks = [details["task"] for details in runner.triggers.values()]
+            while not all(task.done() for task in tasks):  # as it does each second, until it sees them end
+                for task in tasks:
+                    self.marked(task)
+                await asyncio.sleep(0.1)
+            await asyncio.to_thread(wait_until, lambda: states() == {"CANCELLED"}, 30, "all jobs to be cancelled")
+
+        def states():
+            return {
+                job["state"].removeprefix("JOB_STATE_")
+                for job in google.control("GET", "jobs")["jobs"]
+                if job["name"] in names
+            }
+
+        asyncio.run(scenario())
+        assert len(self.cancellations(google, first)) == len(names)
 
     def test_a_killed_task_that_pokes_cancels_its_job_once(self, google, plant):
         name = plant("RUNNING")

@@ -1,248 +1,342 @@
-"""What a thousand deferred waits in one event loop cost: ``python -m tests.benchmarks.waiting``.
+"""What a thousand deferred waits in one triggerer cost: ``python -m tests.benchmarks.waiting``.
 
-The same jobs are waited for twice, each time in a process of its own: by this project's trigger, and by one that asks
-for its own job with its own client, as deferrable operators usually do. Meanwhile some of the jobs end at random
-moments. Requests are counted by the local Vertex AI; a delay is the time from a job's end until its trigger has fired.
-The event loop's longest block is the longest time by which a coroutine that sleeps 5 ms came too late. A table is
-printed, then the same as JSON; ``--json FILE`` writes it to a file too.
+The same jobs are waited for twice, each time in a laptop stack of its own with a real Airflow: by this project's
+trigger, and by one that asks for its own job with its own client, as deferrable operators usually do. Meanwhile some
+of the jobs end at random moments, and real task processes take their tasks up again. Last, a Dag run with a hundred of
+this project's waits is marked as failed. A table is printed, then the same as JSON; ``--json FILE`` writes it to a
+file too. The exit status is 1 when a target is missed.
+
+KiB per wait         by which the triggerer's two processes grew (USS: memory of their own) from the first wait to the
+                     last: the one with the event loop, and its supervisor, which speaks to Airflow's database
+requests per minute  of tuning jobs, counted by the local Vertex AI while jobs are waited for
+CPU                  of one core, meanwhile
+delay until told     from a job's end to the moment at which Airflow took its trigger's event (``scheduled_when``)
+delay until resumed  from a job's end to the first line that its task runs in its new process
+longest block        the longest time by which a coroutine in the triggerer's event loop that sleeps 5 ms came too
+                     late; below it, how much of that time the loop's thread and all threads of its process were at
+                     work: on a busy machine the rest is the machine's
+all cancelled after  from the marking as failed to the cancellation of the last job
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import json
 import math
-import os
 import random
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 import psutil
-from tests.local_cloud.services import LocalCloud, running_local_cloud
+from tests.local_cloud.services import wait_until
 
-_BEAT = 0.005
-_FIRST_ID = 2 * 10**18
+from local_cloud.laptop.airflow_api import AirflowApiError
+from local_cloud.laptop.settings import LOCAL_LOCATION, LOCAL_PROJECT, PROJECT_ROOT, StackSettings
+from local_cloud.laptop.stack import Stack, running_stack
+
+_PARTS = Path(__file__).with_name("triggerer")
 _DESIGNS = {"shared": "list pages, one poller", "single": "one get per trigger"}
+_FIRST_ID = 2 * 10**18
+_SETTLING = 30.0
+_START_SECONDS = 600.0
+_ON_KILL_SECONDS = 30.0  # Airflow's [triggerer] on_kill_timeout
+
+Row = dict[str, float]
 
 
 def main() -> None:
-    """Start a local cloud, plant the jobs, wait for them in both ways, print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.waiting", description=__doc__)
+    """Wait in both ways, print, and tell by the exit status whether the targets are met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.waiting",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--waits", type=int, default=1000)
+    parser.add_argument("--killed", type=int, default=100, help="how many of them are marked as failed at once")
     parser.add_argument("--interval", type=float, default=60.0, help="seconds between two looks at a job")
     parser.add_argument("--minutes", type=float, default=4.0, help="for each of the two ways")
-    parser.add_argument("--ends", type=int, default=100, help="how many of the jobs end meanwhile")
+    parser.add_argument("--ends", type=int, default=60, help="how many of the jobs end meanwhile")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--design", choices=_DESIGNS, help="only this one")
     parser.add_argument("--json", type=Path, help="write the results here too")
-    parser.add_argument("--wait", choices=_DESIGNS, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, help="write the stacks into this folder, and leave them there")
     options = parser.parse_args()
-    if options.wait:
-        asyncio.run(_waiting(options))
-        return
-    with tempfile.TemporaryDirectory() as state, running_local_cloud(Path(state)) as cloud:
-        results = {design: _measure(cloud, design, options, Path(state)) for design in _DESIGNS}
-    ratio = results["single"]["requests_per_minute"] / results["shared"]["requests_per_minute"]
-    document = json.dumps({"waits": options.waits, "interval": options.interval, "ratio": ratio, **results}, indent=2)
+    designs = [options.design] if options.design else list(_DESIGNS)
+    results: dict[str, Row] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for design in designs:
+            results[design] = _measure(design, options, (options.keep or Path(folder)) / design)
+            sys.stderr.write(f"{_DESIGNS[design]}: {results[design]}\n")
+    missed = _missed(results, options.interval)
+    document = json.dumps({"waits": options.waits, "interval": options.interval, "missed": missed, **results}, indent=2)
     sys.stdout.write(
         f"{options.waits} waits, looks every {options.interval:g} s; {options.ends} jobs end in {options.minutes:g} "
-        f"minutes\n\n{_table(results)}\n{ratio:.0f} times fewer requests\n\n{document}\n"
+        f"minutes\n\n{_table(results)}\n{document}\n"
     )
     if options.json:
         options.json.write_text(document + "\n")
+    for target in missed:
+        sys.stderr.write(f"Missed: {target}\n")
+    sys.exit(bool(missed))
 
 
-def _measure(cloud: LocalCloud, design: str, options: argparse.Namespace, state: Path) -> dict[str, float]:
-    """Let a process wait while jobs end, and put together what it and the service saw."""
-    names = [f"{_parent(cloud)}/tuningJobs/{_FIRST_ID + number}" for number in range(options.waits)]
-    for name in names:
-        _plant(cloud, name, "RUNNING")
-    with (state / f"{design}.log").open("wb") as log:
-        command = [sys.executable, "-m", "tests.benchmarks.waiting", "--wait", design]
-        settings = ["--waits", str(options.waits), "--interval", str(options.interval)]
-        process = subprocess.Popen(
-            [*command, *settings],
-            env={**os.environ, **_environment(cloud)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
+class _Groups(NamedTuple):
+    """Names of jobs: one that is waited for first, those that may end, and those whose waits are killed."""
+
+    first: list[str]
+    rest: list[str]
+    killed: list[str]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> _Groups:
+        parent = f"projects/{LOCAL_PROJECT}/locations/{LOCAL_LOCATION}/tuningJobs"
+        names = [f"{parent}/{_FIRST_ID + number}" for number in range(options.waits)]
+        return cls(names[:1], names[1 : -options.killed], names[-options.killed :])
+
+
+def _measure(design: str, options: argparse.Namespace, folder: Path) -> Row:
+    """Wait in one of the two ways; return the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = _Groups.of(options)
+    plan = {
+        "design": design,
+        "interval": options.interval,
+        "waits": groups._asdict(),
+        "pulse_dag": "pulse",
+        "pulse_file": str(folder / "pulse.jsonl"),
+        "resumed_file": str(folder / "resumed.jsonl"),
+    }
+    (folder / "plan.json").write_text(json.dumps(plan))
+    settings = StackSettings(
+        root=PROJECT_ROOT,
+        state_dir=folder / "stack",
+        dags_folder=_PARTS / "dags",
+        extra_env={
+            "PYTHONPATH": f"{PROJECT_ROOT / 'plugins'}:{_PARTS}",
+            "BENCHMARK_PLAN": str(folder / "plan.json"),
+            "AIRFLOW__CORE__EXECUTOR": "benchmark_executor.DeferringExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "16",
+            "AIRFLOW__TRIGGERER__CAPACITY": str(options.waits + 1),  # and the pulse
+            "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "64",
+        },
+    )
+    with running_stack(settings) as stack:
+        return _Measurement(stack, design, groups, options, folder).figures()
+
+
+class _Measurement:
+    def __init__(self, stack: Stack, design: str, groups: _Groups, options: argparse.Namespace, folder: Path) -> None:
+        self._stack = stack
+        self._design = design
+        self._groups = groups
+        self._options = options
+        self._folder = folder
+        self._runs: dict[str, str] = {}
+        self._supervisor = psutil.Process(stack.state.pids["triggerer"])
+        self._runner = max(self._supervisor.children(), key=lambda child: child.memory_info().rss)
+
+    def figures(self) -> Row:
+        """Bring the waits into the triggerer, let jobs end, kill some waits."""
+        for group in self._groups:
+            for name in group:
+                self._plant(name, "RUNNING")
+        before = time.time()
+        self._trigger("pulse")
+        self._trigger("first")
+        self._await_deferred("first", 1)
+        time.sleep(10)  # imports, a client and its threads are there for one wait as well
+        size = self._sizes()
+        began = time.time()
+        self._trigger("rest")
+        self._trigger("killed")
+        self._await_deferred("rest", len(self._groups.rest))
+        self._await_deferred("killed", len(self._groups.killed))
+        deferred = time.time()
+        time.sleep(_SETTLING)
+        wait_until(lambda: self._looked() >= self._options.waits, _START_SECONDS, "each job to be looked at")
+        started = time.time()
+        grown = {name: now - size[name] for name, now in self._sizes().items()}
+        waiting = self._wait()
+        row = {
+            "seconds until deferred": deferred - began,
+            **{name: used / self._options.waits / 1024 for name, used in grown.items()},
+            **waiting,
+            **self._blocks("at the first wait", before, began),
+            **self._blocks("while starting", began, started),
+            **self._blocks("while waiting", started, time.time()),
+        }
+        return row | (self._kill() if self._design == "shared" else {})
+
+    def _wait(self) -> Row:
+        """Let jobs end; return what was seen meanwhile."""
+        self._control("DELETE", "requests")
+        processes = {"CPU of the event loop, %": self._runner, "CPU of its supervisor, %": self._supervisor}
+        before = {name: _cpu_seconds(process) for name, process in processes.items()}
+        began = time.time()
+        ended = self._end_some()
+        seconds = time.time() - began
+        cpu = {name: (_cpu_seconds(process) - before[name]) / seconds * 100 for name, process in processes.items()}
+        requests = sum("tuningJobs" in request["path"] for request in self._control("GET", "requests"))
+        told, resumed = self._told(ended), self._resumed()
+        return {
+            "requests per minute": requests / seconds * 60,
+            **cpu,
+            "threads": self._runner.num_threads(),
+            **_delays("until told", ended, told),
+            **_delays("until resumed", ended, resumed),
+            "not noticed": sum(name not in resumed for name in ended),
+        }
+
+    def _end_some(self) -> dict[str, float]:
+        """Let jobs end at random moments, the last one early enough to be noticed; return when each did."""
+        seconds = self._options.minutes * 60
+        chance = random.Random(self._options.seed)
+        chosen = chance.sample(self._groups.rest, self._options.ends)
+        moments = sorted(chance.uniform(0, seconds - self._options.interval) for _ in chosen)
+        began = time.time()
+        ended = {}
+        for name, moment in zip(chosen, moments, strict=True):
+            time.sleep(max(0.0, began + moment - time.time()))
+            ended[name] = time.time()
+            self._plant(name, "SUCCEEDED")
+        time.sleep(max(0.0, began + seconds - time.time()))
+        return ended
+
+    def _kill(self) -> Row:
+        """Mark a Dag run of waits as failed; return how long it took until their jobs were cancelled."""
+        marked = time.time()
+        self._stack.api.patch(f"/dags/killed/dagRuns/{self._runs['killed']}", {"state": "failed"})
+        answered = time.time()
+        left = set(self._groups.killed)
+        while left and time.time() < answered + 2 * _ON_KILL_SECONDS:
+            states = {job["name"].rsplit("/", 1)[1]: job["state"] for job in self._control("GET", "jobs")["jobs"]}
+            left = {name for name in left if states[name.rsplit("/", 1)[1]] != "JOB_STATE_CANCELLED"}
+            time.sleep(0.2)
+        over = time.time()
+        return {
+            "marking took, s": answered - marked,
+            "all cancelled after, s": over - marked,
+            "not cancelled": len(left),
+            **self._blocks("while killed", marked, over),
+        }
+
+    def _blocks(self, phase: str, began: float, ended: float) -> Row:
+        lines = (self._folder / "pulse.jsonl").read_text().splitlines()
+        seconds = [second for second in map(json.loads, lines) if began < second["at"] <= ended]
+        worst = max(seconds, key=lambda second: second["late"])
+        return {
+            f"longest block {phase}, ms": worst["late"] * 1000,
+            f"- loop at work {phase}, ms": worst["loop"] * 1000,
+            f"- process at work {phase}, ms": worst["process"] * 1000,
+            f"- seconds with over 100 ms {phase}": sum(second["late"] > 0.1 for second in seconds),
+            f"- longest collection {phase}, ms": max(second["collection"] for second in seconds) * 1000,
+        }
+
+    def _told(self, names: Iterable[str]) -> dict[str, float]:
+        """Return when Airflow took the event of each of these waits."""
+        numbers = {name: index for index, name in enumerate(self._groups.rest)}
+        told = {}
+        for name in names:
+            path = f"/dags/rest/dagRuns/{self._runs['rest']}/taskInstances/wait/{numbers[name]}"
+            task = self._stack.api.get(path)
+            if task["state"] == "success":
+                told[name] = datetime.fromisoformat(task["scheduled_when"]).timestamp()
+        return told
+
+    def _resumed(self) -> dict[str, float]:
+        file = self._folder / "resumed.jsonl"
+        lines = map(json.loads, file.read_text().splitlines() if file.exists() else [])
+        return {line["name"]: line["at"] for line in lines}
+
+    def _looked(self) -> int:
+        """Return for how many jobs an answer has been got: by a get of its own, or by lists."""
+        if self._design == "shared":
+            return self._options.waits
+        paths = {request["path"].rsplit("/", 1)[1] for request in self._control("GET", "requests")}
+        return len(paths & {name.rsplit("/", 1)[1] for group in self._groups for name in group})
+
+    def _sizes(self) -> dict[str, int]:
+        processes = {"KiB per wait, event loop": self._runner, "KiB per wait, its supervisor": self._supervisor}
+        return {name: process.memory_full_info().uss for name, process in processes.items()}
+
+    def _trigger(self, dag_id: str) -> None:
+        def triggered() -> bool:
+            try:
+                run = self._stack.api.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+            except AirflowApiError:
+                time.sleep(0.5)  # the Dag file is not parsed yet
+                return False
+            self._runs[dag_id] = run["dag_run_id"]
+            return True
+
+        wait_until(triggered, _START_SECONDS, f"Dag {dag_id} to be triggered")
+
+    def _await_deferred(self, dag_id: str, waits: int) -> None:
+        path = f"/dags/{dag_id}/dagRuns/{self._runs[dag_id]}/taskInstances"
+
+        def deferred() -> bool:
+            self._stack.check()
+            time.sleep(0.5)
+            return self._stack.api.get(path, state="deferred", limit=1)["total_entries"] >= waits
+
+        wait_until(deferred, _START_SECONDS, f"the {waits} waits of {dag_id} to be deferred")
+
+    def _plant(self, name: str, state: str) -> None:
+        labels = {"gemini-tuning-key": name.rsplit("/", 1)[1]}
+        self._control("POST", "jobs", {"name": name, "state": f"JOB_STATE_{state}", "labels": labels})
+
+    def _control(self, method: str, path: str, body: Any = None) -> Any:
+        url = f"{self._stack.vertex_url}/_local/{path}"
+        return httpx.request(method, url, json=body, timeout=30, trust_env=False).raise_for_status().json()
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _delays(until: str, ended: dict[str, float], noticed: dict[str, float]) -> Row:
+    delays = sorted(noticed.get(name, math.inf) - moment for name, moment in ended.items())
+    return {
+        f"delay {until}, median, s": statistics.median(delays),
+        f"delay {until}, p99, s": delays[math.ceil(len(delays) * 0.99) - 1],
+    }
+
+
+def _missed(results: dict[str, Row], interval: float) -> list[str]:
+    """Return the targets that were missed, in words."""
+    shared = results.get("shared")
+    if shared is None:
+        return []
+    targets: dict[str, Callable[[], bool]] = {
+        f"the 99th percentile of the delays is {interval + 2:g} s at most": lambda: (
+            shared["delay until resumed, p99, s"] <= interval + 2
+        ),
+        "no block of the event loop is longer than 100 ms": lambda: all(
+            value <= 100 for name, value in shared.items() if name.startswith("longest block")
+        ),
+        "every killed wait's job is cancelled": lambda: not shared["not cancelled"],
+    }
+    if single := results.get("single"):
+        targets["a fiftieth of the requests is enough"] = lambda: (
+            shared["requests per minute"] * 50 <= single["requests per minute"]
         )
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(json.dumps(names) + "\n")
-    process.stdin.flush()
-    if not process.stdout.readline():
-        raise RuntimeError((state / f"{design}.log").read_text())
-    before = len(cloud.requests())
-    began = time.time()
-    ended = _end_some(cloud, names, options)
-    seconds = time.time() - began
-    requests = len(cloud.requests()) - before
-    time.sleep(options.interval + 10)  # the last ends are noticed
-    answer, _ = process.communicate()
-    seen = json.loads(answer)
-    delays = sorted(seen["events"].get(name, math.inf) - moment for name, moment in ended.items())
-    cpu = seen["cpu_seconds"] / seen["seconds"]
-    result = {
-        "requests_per_minute": requests / seconds * 60,
-        "kib_per_wait": seen["bytes"] / options.waits / 1024,
-        "cpu_percent": cpu * 100,
-        "delay_p50": statistics.median(delays),
-        "delay_p99": delays[int(len(delays) * 0.99)],
-        "longest_block_ms": seen["longest_block"] * 1000,
-        "blocks_over_100_ms": seen["blocks_over_100_ms"],
-        "longest_collection_ms": seen["longest_collection"] * 1000,
-        "threads": seen["threads"],
-        "not_noticed": delays.count(math.inf),
-    }
-    sys.stderr.write(f"{_DESIGNS[design]}: {result}\n")
-    return result
+    return [words for words, met in targets.items() if not met()]
 
 
-def _end_some(cloud: LocalCloud, names: list[str], options: argparse.Namespace) -> dict[str, float]:
-    """Let jobs end at random moments; return when each did."""
-    chance = random.Random(options.seed)
-    chosen = chance.sample(names, options.ends)
-    moments = sorted(chance.uniform(0, options.minutes * 60) for _ in chosen)
-    began = time.time()
-    ended = {}
-    for name, moment in zip(chosen, moments, strict=True):
-        time.sleep(max(0.0, began + moment - time.time()))
-        _plant(cloud, name, "SUCCEEDED")
-        ended[name] = time.time()
-    time.sleep(max(0.0, began + options.minutes * 60 - time.time()))
-    return ended
-
-
-def _plant(cloud: LocalCloud, name: str, state: str) -> None:
-    labels = {"gemini-tuning-key": name.rsplit("/", 1)[1]}
-    cloud.control("POST", "jobs", {"name": name, "state": f"JOB_STATE_{state}", "labels": labels})
-
-
-def _parent(cloud: LocalCloud) -> str:
-    return f"projects/{cloud.project_number}/locations/{cloud.location}"
-
-
-def _environment(cloud: LocalCloud) -> dict[str, str]:
-    extra = {"key_path": cloud.credentials_path, "project": cloud.project}
-    connection = {"conn_type": "google_cloud_platform", "extra": extra}
-    proxy = {"HTTPS_PROXY": "http://127.0.0.1:9", "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
-    return {**cloud.environment(), **proxy, "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection)}
-
-
-def _table(results: dict[str, dict[str, float]]) -> str:
-    lines = [f"{'':24}" + "".join(f"{words:>26}" for words in _DESIGNS.values())]
-    for name in next(iter(results.values())):
-        lines.append(f"{name:24}" + "".join(f"{results[design][name]:26,.2f}" for design in _DESIGNS))
+def _table(results: dict[str, Row]) -> str:
+    lines = [f"{'':40}" + "".join(f"{_DESIGNS[design]:>26}" for design in results)]
+    for name in dict.fromkeys(name for row in results.values() for name in row):
+        values = (row.get(name) for row in results.values())
+        lines.append(f"{name:40}" + "".join(f"{'' if value is None else f'{value:,.2f}':>26}" for value in values))
     return "".join(f"{line}\n" for line in lines)
-
-
-async def _waiting(options: argparse.Namespace) -> None:
-    """Wait for the jobs whose names come on standard input, until it is closed."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # Airflow logs to standard output
-    names = json.loads(await asyncio.to_thread(sys.stdin.readline))
-    events: dict[str, float] = {}
-    first = asyncio.create_task(_fire(_trigger(options.wait, names[0], options.interval), events))
-    await asyncio.sleep(5)  # imports, a client and its threads are there for one wait as well
-    size = psutil.Process().memory_info().rss
-    waits = [
-        first,
-        *(asyncio.create_task(_fire(_trigger(options.wait, name, options.interval), events)) for name in names[1:]),
-    ]
-    await asyncio.sleep(max(20.0, options.interval))  # each has looked at least once
-    used = psutil.Process().memory_info().rss - size
-    gc.collect()  # what starting has left behind is not measured
-    cpu = resource.getrusage(resource.RUSAGE_SELF)
-    began = time.time()
-    beats: list[float] = []
-    pulse = asyncio.create_task(_beat(beats))
-    collections = _Collections()
-    answers.write("ready\n")
-    await asyncio.to_thread(sys.stdin.read)
-    now = resource.getrusage(resource.RUSAGE_SELF)
-    pulse.cancel()
-    result: dict[str, Any] = {
-        "bytes": used,
-        "seconds": time.time() - began,
-        "cpu_seconds": now.ru_utime + now.ru_stime - cpu.ru_utime - cpu.ru_stime,
-        "longest_block": max(beats),
-        "blocks_over_100_ms": sum(beat > 0.1 for beat in beats),
-        "longest_collection": collections.longest,
-        "threads": threading.active_count(),
-        "events": events,
-    }
-    for wait in waits:
-        wait.cancel()
-    answers.write(json.dumps(result) + "\n")
-    os._exit(0)  # threads that still wait for an answer would hold it up
-
-
-class _Collections:
-    """Measures Python's garbage collections, which stop every thread."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._began = 0.0
-        gc.callbacks.append(self)
-
-    def __call__(self, phase: str, _info: dict[str, int]) -> None:
-        if phase == "start":
-            self._began = time.perf_counter()
-        else:
-            self.longest = max(self.longest, time.perf_counter() - self._began)
-
-
-async def _beat(late: list[float]) -> None:
-    while True:
-        before = time.perf_counter()
-        await asyncio.sleep(_BEAT)
-        late.append(time.perf_counter() - before - _BEAT)
-
-
-async def _fire(trigger: Any, events: dict[str, float]) -> None:
-    async for _ in trigger.run():
-        events[trigger.name] = time.time()
-
-
-def _trigger(design: str, name: str, interval: float) -> Any:
-    from gemini_tuning.triggers.tuning import TuningJobTrigger
-
-    if design == "shared":
-        return TuningJobTrigger(name, "google_cloud_default", None, None, interval, time.time() + 86_400)
-    return _OneGetEach(name, interval)
-
-
-class _OneGetEach:
-    """A trigger with a client of its own, which asks for its own job."""
-
-    def __init__(self, name: str, interval: float) -> None:
-        self.name = name
-        self._interval = interval
-
-    async def run(self) -> AsyncIterator[object]:
-        service = await asyncio.to_thread(self._connect)
-        while True:
-            job = await asyncio.to_thread(service.get, self.name)
-            if job.state.ended:
-                yield job
-                return
-            await asyncio.sleep(self._interval)
-
-    def _connect(self) -> Any:
-        from gemini_tuning.hooks.tuning import GeminiTuningHook
-
-        return GeminiTuningHook().jobs
 
 
 if __name__ == "__main__":

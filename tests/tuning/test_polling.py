@@ -1,6 +1,7 @@
 """The poller against the local Vertex AI, through Google's own client; the service's ledger says what was asked."""
 
 import asyncio
+import gc
 import itertools
 import re
 import threading
@@ -314,6 +315,24 @@ class TestWhatListsDontShow:
 
         assert asyncio.run(scenario()) == place.asked()[0] <= 2
 
+    def test_lists_that_showed_too_little_are_read_again_for_more_waits(self, place):
+        names = [place.plant() for _ in range(3 * PAGE_SIZE + 20)]
+
+        async def scenario():
+            poller = place.poller()
+            async with AsyncExitStack() as stack:
+                oldest = await watch_all(stack, poller, names[:12], 0.5)  # newer ones fill the pages read for them
+                await seen(oldest)
+                watches = [*oldest, *await watch_all(stack, poller, names[12:], 0.5)]
+                await seen(watches)
+                before = place.asked()
+                await rounds(poller, watches, 2)
+                return before, place.asked()
+
+        (lists, gets), (more, no_gets) = asyncio.run(scenario())
+        assert no_gets == gets <= 2 * 12
+        assert more > lists
+
     def test_lists_that_keep_failing_are_done_without(self, place, monkeypatch):
         monkeypatch.setattr("gemini_tuning.tuning.schedule.FIRST_DELAY_SECONDS", 0.1)
         names = [place.plant() for _ in range(3)]
@@ -601,12 +620,29 @@ class TestStopping:
             def cancel(self, name):
                 pass
 
-            def get(self, name):
+            async def get(self, name):
                 return ending
 
         stopped = asyncio.run(stop(Slow(), ending.name, within=0.5))
         assert stopped.job.state is JobState.CANCELLING
         assert "is still CANCELLING" in stopped.sentence()
+
+
+def test_what_is_there_when_waiting_begins_is_left_out_of_later_collections(place):
+    gc.unfreeze()
+    try:
+        place.poller()
+        assert gc.get_freeze_count() == 0
+
+        async def scenario():
+            async with place.poller().watch(place.plant(), 0.2) as watch:
+                await seen([watch])
+
+        asyncio.run(scenario())
+        assert gc.get_freeze_count() > 0
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
 
 
 def test_the_event_loop_goes_on_while_the_service_is_slow(place):

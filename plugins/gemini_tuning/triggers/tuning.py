@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gemini_tuning.tuning.watching import Source, Watch
 
 TROUBLE_EVERY_SECONDS = 600.0
+KILL_SECONDS = 120.0  # to cancel a job and see it end; many may be killed at once
+
+_KILLED = ("__airflow_user_action__",)  # with what the triggerer cancels a trigger whose task was marked or cleared
+_stopping: set[asyncio.Task[None]] = set()  # the event loop itself keeps no task alive
 
 
 class TuningJobTrigger(BaseTrigger):
@@ -65,6 +69,7 @@ class TuningJobTrigger(BaseTrigger):
         self.deadline = deadline
         self.on_timeout = on_timeout
         self.cancel_on_kill = cancel_on_kill
+        self._stopping: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make an equal trigger elsewhere."""
@@ -85,28 +90,47 @@ class TuningJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; every blocking call runs in a thread, so that no other trigger waits for it."""
         poller = self._poller()
-        async with poller.watch(self.name, self.poll_interval) as watch:
-            event = await self._wait(poller, watch) or await self._time_out(poller, watch)
+        try:
+            async with poller.watch(self.name, self.poll_interval) as watch:
+                event = await self._wait(poller, watch) or await self._time_out(poller, watch)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args == _KILLED and self.cancel_on_kill:
+                self._begin_to_stop()
+            raise
         yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
-        """Cancel the job when a user ended the task, and see to it that it has ended."""
+        """Cancel the job when a user ended the task, and see to it that it has ended.
+
+        The triggerer cancels a trigger that it is killing anew each second. That may come before it gets to this call,
+        so ``run`` begins already; and it would take back a request that waits for a thread, so stopping goes on by
+        itself.
+        """
         if not self.cancel_on_kill:
-            self.log.info("%s is left as it is, and may still be billed (cancel_on_kill is off).", self.name)
+            await self._write(
+                "info", "%s is left as it is, and may still be billed (cancel_on_kill is off).", self.name
+            )
             return
-        self.log.info("Cancelling %s: its task was marked or cleared.", self.name)
-        stopping = asyncio.ensure_future(self._stop())
-        while not stopping.done():
-            with suppress(asyncio.CancelledError):  # Airflow 3.3 repeats its cancelling each second, and this with it
-                await asyncio.shield(stopping)
+        stopping = self._begin_to_stop()
+        await self._write("info", "Cancelling %s: its task was marked or cleared.", self.name)
+        await asyncio.shield(stopping)
+
+    def _begin_to_stop(self) -> asyncio.Task[None]:
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+            _stopping.add(self._stopping)
+            self._stopping.add_done_callback(_stopping.discard)
+        return self._stopping
 
     async def _stop(self) -> None:
+        poller = self._poller()
         try:
-            cancelled = await stop(self._poller(), self.name)
+            with poller.used():
+                cancelled = await stop(poller, self.name, KILL_SECONDS)
         except GeminiTuningError as error:
-            self.log.error("%s %s may go on and be billed.", error, self.name)
+            await self._write("error", "%s %s may go on and be billed.", error, self.name)
         else:
-            self.log.info("%s", cancelled.sentence())
+            await self._write("info", "%s", cancelled.sentence())
 
     async def _wait(self, poller: Poller, watch: Watch) -> dict[str, Any] | None:
         """Return the event of a job that ended or can't be read, or None when the time is over."""
@@ -120,13 +144,14 @@ class TuningJobTrigger(BaseTrigger):
                 return _failed(str(update.error))
             if update and update.error and now - trouble_told >= TROUBLE_EVERY_SECONDS:
                 trouble_told = now
-                self.log.warning("%s The job is looked at again until it can be seen.", update.error)
+                await self._write("warning", "%s The job is looked at again until it can be seen.", update.error)
             job = watch.job
             if job is None:
                 continue
             if teller.see(job, now):
                 losses = await poller.losses(job) if job.state is JobState.RUNNING and job.completed_steps else None
-                await self._tell(teller.line(job, now, losses))
+                async with nullcontext() if job.state.ended else poller.turn:
+                    await self._tell(teller.line(job, now, losses))
             quiet_until = teller.quiet_until()
             if judge(job, now, self.deadline) is Look.ENDED:
                 return _ended(job)
@@ -135,7 +160,7 @@ class TuningJobTrigger(BaseTrigger):
     async def _time_out(self, poller: Poller, watch: Watch) -> dict[str, Any]:
         """Look a last time, and do with the job what the policy says."""
         if self.on_timeout == OnTimeout.CANCEL:
-            self.log.warning("Cancelling %s: it has not ended in time.", self.name)
+            await self._write("warning", "Cancelling %s: it has not ended in time.", self.name)
             try:
                 cancelled = await stop(poller, self.name)
             except GeminiTuningError as error:
@@ -153,7 +178,7 @@ class TuningJobTrigger(BaseTrigger):
 
     async def _tell(self, line: str) -> None:
         """Log how the job is doing, and show it among the task's XComs while the task is deferred."""
-        self.log.info("%s: %s", self.name, line)
+        await self._write("info", "%s: %s", self.name, line)
         task = self.task_instance
         if task is None:
             return
@@ -167,7 +192,11 @@ class TuningJobTrigger(BaseTrigger):
                 map_index=task.map_index,
             )
         except Exception as error:  # what is only shown must not end the wait
-            self.log.warning("The XCom %r could not be written: %s", PROGRESS_KEY, error)
+            await self._write("warning", "The XCom %r could not be written: %s", PROGRESS_KEY, error)
+
+    async def _write(self, level: str, text: str, *values: object) -> None:
+        """Write to the task's log: into a pipe, so it may take as long as the triggerer's supervisor is busy."""
+        await asyncio.to_thread(getattr(self.log, level), text, *values)
 
     def _poller(self) -> Poller:
         chain = self.impersonation_chain

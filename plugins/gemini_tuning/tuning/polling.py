@@ -18,9 +18,18 @@ from contextvars import Context
 from typing import TypeVar
 
 from gemini_tuning.errors import CredentialsRefusedError, GeminiTuningError, PermanentError, TransientError
-from gemini_tuning.tuning.garbage import uncollected
+from gemini_tuning.tuning.garbage import settled, uncollected
 from gemini_tuning.tuning.metrics import Metrics
-from gemini_tuning.tuning.schedule import Backoff, Plan, Way, expected_in, lists_to_skip, plan, shows_too_little
+from gemini_tuning.tuning.schedule import (
+    Backoff,
+    Plan,
+    Refusal,
+    Way,
+    expected_in,
+    lists_to_skip,
+    plan,
+    shows_too_little,
+)
 from gemini_tuning.tuning.spec import TuningJob
 from gemini_tuning.tuning.watching import Source, Watch
 
@@ -39,6 +48,8 @@ T = TypeVar("T")
 class Poller:
     """Looks at the jobs of all waits that share it.
 
+    ``turn`` is held by a wait while it tells something: a thousand that start together would choke who listens.
+
     :param connect: returns a source with newly loaded credentials; blocks.
     :param chance: returns random numbers from 0 to 1.
     """
@@ -46,8 +57,9 @@ class Poller:
     def __init__(self, connect: Callable[[], Source], chance: Callable[[], float] | None = None) -> None:
         self._connect = connect
         self._chance = chance or random.Random().random  # noqa: S311  # spreads requests, guards nothing
+        self.turn = asyncio.Lock()
         self._watches: set[Watch] = set()
-        self._refused: dict[Way, float] = {}  # until when (Unix time) a list isn't asked for
+        self._refused: dict[Way, Refusal] = {}
         self._backoff = Backoff()
         self._refusals = 0
         self._succeeded_at = 0.0
@@ -69,7 +81,7 @@ class Poller:
         :param interval: seconds that a job at work is left alone at most.
         """
         watch = Watch(name, interval, time.time() + min(LONGEST_GATHERING_SECONDS, interval / 4))
-        with self._used():
+        with self.used():
             self._watches.add(watch)
             if self._task is None:
                 # a context of its own: that of the wait that came first would file everything under that wait
@@ -82,8 +94,13 @@ class Poller:
 
     async def call(self, ask: Callable[[Source], T]) -> T:
         """Ask the service something in a thread; refused credentials are loaded anew, once."""
-        with self._used():
+        with self.used():
             return await self._connected(lambda source: self._in_thread(lambda: ask(source)))
+
+    async def get(self, name: str) -> TuningJob:
+        """Return a job as it is now; there are threads that a call needn't share with gets."""
+        async with self._gets:
+            return await self.call(lambda source: source.get(name))
 
     async def losses(self, job: TuningJob) -> Metrics | None:
         """Return a job's curves, or None when they can't be read, or were read too often of late."""
@@ -112,7 +129,8 @@ class Poller:
 
     async def _round(self) -> None:
         now = time.time()
-        refused = frozenset(way for way, until in self._refused.items() if now < until)
+        waits = len(self._watches)
+        refused = frozenset(way for way, refusal in self._refused.items() if refusal.holds(now, waits))
         planned = plan([watch.candidate(now) for watch in self._watches], refused)
         if planned.way is not Way.SINGLY:
             try:
@@ -158,10 +176,10 @@ class Poller:
             watch.skip = lists_to_skip(watch.misses)
             watch.due = min(watch.due, began)
         if shows_too_little(read, planned.pages, len(unseen)):
-            self._refuse(planned.way)
+            self._refuse(planned.way, 2 * len(self._watches))
 
-    def _refuse(self, way: Way) -> None:
-        self._refused[way] = time.time() + REFUSED_SECONDS
+    def _refuse(self, way: Way, waits: float = math.inf) -> None:
+        self._refused[way] = Refusal(time.time() + REFUSED_SECONDS, waits)
 
     async def _answers_gets(self) -> bool:
         """Whether only lists fail."""
@@ -246,7 +264,7 @@ class Poller:
     async def _current_source(self) -> Source:
         async with self._connecting:
             if self._source is None:
-                self._source = await self._in_thread(self._connect)
+                self._source = await self._in_thread(lambda: settled(self._connect))
             return self._source
 
     async def _in_thread(self, blocking: Callable[[], T]) -> T:
@@ -255,7 +273,7 @@ class Poller:
         return await asyncio.get_running_loop().run_in_executor(self._threads, blocking)
 
     @contextmanager
-    def _used(self) -> Iterator[None]:
+    def used(self) -> Iterator[None]:
         """Keep threads and client while somebody needs them; an idle poller costs nothing."""
         self._users += 1
         try:

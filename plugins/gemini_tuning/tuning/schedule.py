@@ -105,6 +105,17 @@ class Plan(NamedTuple):
     pages: int = 0
 
 
+class Refusal(NamedTuple):
+    """How long a list isn't asked for: until a moment (Unix time), or until there are so many waits that it may pay."""
+
+    until: float
+    waits: float
+
+    def holds(self, now: float, waits: int) -> bool:
+        """Whether the list isn't asked for yet."""
+        return now < self.until and waits < self.waits
+
+
 def plan(waits: Sequence[Candidate], refused: frozenset[Way] = frozenset()) -> Plan:
     """Return how to look at everything that is due: by list pages wherever single gets would not be fewer requests.
 

@@ -11,7 +11,7 @@ from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, Transie
 from gemini_tuning.tuning.cancelling import Cancellation
 from gemini_tuning.tuning.spec import TuningJob
 
-STOP_SECONDS = 25.0  # Airflow gives a trigger's on_kill 30 s ([triggerer] on_kill_timeout)
+STOP_SECONDS = 25.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -29,10 +29,13 @@ class Cancellable(Protocol):
 
 
 class Caller(Protocol):
-    """Makes a blocking call without blocking the event loop."""
+    """Makes blocking calls without blocking the event loop."""
 
     async def call(self, ask: Callable[[Cancellable], T]) -> T:
         """Return what the call returns."""
+
+    async def get(self, name: str) -> TuningJob:
+        """Return a job as it is now; only so many are asked for at once that a call needn't wait for them."""
 
 
 async def stop(poller: Caller, name: str, within: float = STOP_SECONDS) -> Cancellation:
@@ -85,7 +88,7 @@ class _Stopping:
                 refusal = error  # maybe only because it had ended already
             else:
                 self.asked = True
-        job = await self._poller.call(lambda source: source.get(self._name))
+        job = await self._poller.get(self._name)
         if refusal is not None and not job.state.ended:
             raise refusal
         return job
