@@ -286,17 +286,6 @@ class TestKills:
         run_as_the_triggerer(trigger(name, cancel_on_kill=True), name, google, self.marked)
         assert state_of(google, name) == "CANCELLED"
 
-    def test_a_slow_service_is_waited_for_although_airflow_cancels_again(self, google, plant):
-        name = plant("RUNNING")
-        google.control("POST", "faults", {"path": f"{name}:cancel", "delay_seconds": 1})
-
-        def marked_and_cancelled_again(task):
-            self.marked(task)
-            asyncio.get_running_loop().call_later(0.3, self.marked, task)
-
-        run_as_the_triggerer(trigger(name, cancel_on_kill=True), name, google, marked_and_cancelled_again)
-        assert state_of(google, name) == "CANCELLED"
-
     def test_a_killed_task_asks_airflow_nothing(self, google, plant, context, monkeypatch):
         name = plant("RUNNING")
         waiting = Wait(name=name, deferrable=False, mode="poke", cancel_on_kill=True)
