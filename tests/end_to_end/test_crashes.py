@@ -108,16 +108,21 @@ def test_a_crash_turns_no_failed_job_into_a_good_run_or_a_second_one(stage, runs
     assert [event for event in run.errors("tune", last) if "ended FAILED" in event]
 
 
+def assert_one_is_left(stage, goods, both):
+    """Both runs have the earliest job; any other was cancelled."""
+    first, *others = stage.bought(goods.key)
+    assert first["state"] == "JOB_STATE_SUCCEEDED"
+    assert {job["state"] for job in others} <= {"JOB_STATE_CANCELLED"}
+    assert {run.result("tune")["name"] for run in both} == {first["name"]}
+    assert stage.living(goods.key) == []
+
+
 @pytest.mark.parametrize("second", [PIPELINE, FORM])
 def test_two_runs_of_one_purchase_at_the_same_moment_end_with_one_job(stage, runs, second):
     goods = runs["first", second][0]
     both = [runs[place, second][1] for place in ("first", "second")]
     assert {run.wait(PATIENCE_SECONDS) for run in both} == {"success"}
-    states = [job["state"] for job in stage.bought(goods.key)]
-    assert states[0] == "JOB_STATE_SUCCEEDED"
-    assert set(states[1:]) <= {"JOB_STATE_CANCELLED"}
-    assert {run.result("tune")["name"] for run in both} == {stage.bought(goods.key)[0]["name"]}
-    assert stage.living(goods.key) == []
+    assert_one_is_left(stage, goods, both)
 
 
 def test_a_task_that_is_killed_while_it_takes_up_its_work_after_the_wait_starts_over(stage, runs):
@@ -147,13 +152,16 @@ def deferred(stage):
     return goods, run
 
 
-def awaiting_their_answers(stage, number, seconds):
-    """Runs whose jobs have just been made, and whose tasks will be told so after some seconds."""
+def awaiting_their_answers(stage, number, seconds, life):
+    """Runs whose jobs have just been made, and whose tasks will be told so after some seconds.
+
+    :param life: seconds before the jobs begin their work.
+    """
     started = []
     for _ in range(number):
         goods = stage.goods(stage.own_location())
         stage.fault(goods.location, "tuningJobs$", method="POST", delay_seconds=seconds, when="after")
-        started.append((goods, stage.start(TUNE_ONLY, goods)))
+        started.append((goods, stage.start(TUNE_ONLY, goods, fate={"seconds": {"PENDING": life}})))
     for goods, _ in started:
         wait_until(lambda key=goods.key: stage.jobs(key), PATIENCE_SECONDS, "the job")
     return started
@@ -167,19 +175,29 @@ def test_a_wait_outlives_its_triggerer(stage, runs):
 
 
 def test_a_purchase_outlives_the_api_server(stage, runs):
-    [(goods, run)] = awaiting_their_answers(stage, 1, seconds=1)
+    [(goods, run)] = awaiting_their_answers(stage, 1, seconds=1, life=6)
     stage.kill("api-server")
     assert stage.outcome(run, goods) == BOUGHT_ONCE
 
 
 def test_nothing_is_paid_twice_when_the_scheduler_dies_with_or_without_its_tasks(stage, runs):
     waiting = deferred(stage)
-    killed, orphaned = awaiting_their_answers(stage, 2, seconds=50)
+    killed, orphaned = awaiting_their_answers(stage, 2, seconds=55, life=60)
     stage.kill("scheduler", along=stage.processes(killed[1]))
     for goods, run in (waiting, killed):
         assert stage.outcome(run, goods) == BOUGHT_ONCE
-    # the task that was left behind is told to stop when a new one has begun, and may cancel their job by that
+    # the task that was left behind is told to stop when a new one is to begin, and may cancel its job by that
     goods, run = orphaned
     state, bought, living = stage.outcome(run, goods)
     assert (state, bought[-1], living) == ("success", "SUCCEEDED", [])
     assert bought in (["SUCCEEDED"], ["CANCELLED", "SUCCEEDED"])
+
+
+def test_two_runs_of_one_purchase_under_two_schedulers_end_with_one_job(stage, runs):
+    stage.second("scheduler")
+    query = {"job_type": "SchedulerJob", "is_alive": True}
+    wait_until(lambda: stage.stack.api.get("/jobs", **query)["total_entries"] == 2, 60, "two schedulers")
+    goods = stage.goods()
+    both = [stage.start(TUNE_ONLY, goods) for _ in range(2)]
+    assert {run.wait(PATIENCE_SECONDS) for run in both} == {"success"}
+    assert_one_is_left(stage, goods, both)
