@@ -55,7 +55,7 @@ EXAMPLES = 20
 BOUGHT_ONCE = ("success", ["SUCCEEDED"], [])
 PATIENCE_SECONDS = 500  # of a test for a run; a busy machine takes its time
 
-SETTLE_SECONDS = 2
+SETTLE_SECONDS = 5  # longer than a busy machine takes between two steps, or there is nothing left to wait for
 REQUEST_SECONDS = 2
 QUICKLY_NOTICED = {
     # A dead triggerer's waits are taken over after 10 s. A dead scheduler's tasks after Airflow's usual 30 s, and no
@@ -72,7 +72,7 @@ QUICKLY_NOTICED = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     # Neither two cores nor SQLite, which lets one write at a time, stand more at once.
-    "AIRFLOW__CORE__PARALLELISM": "6",
+    "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
 }
 
