@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CONSOLE_URL_KEY = "console_url"
 TUNING_JOB_KEY = "tuning_job"  # the full resource name of the job a task has, as soon as it has one
+TUNING_JOB_LEFT_KEY = "tuning_job_left"  # the same, of a job that may go on when its task no longer waits for it
 PROGRESS_KEY = "progress"
 PURCHASE_KEY = "purchase"  # who has paid for it
 

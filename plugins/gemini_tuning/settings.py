@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -18,6 +19,8 @@ SETTLE_VARIABLE = "GEMINI_TUNING_SETTLE_SECONDS"
 REQUEST_VARIABLE = "GEMINI_TUNING_REQUEST_SECONDS"
 RETRY_VARIABLE = "GEMINI_TUNING_RETRY_SECONDS"
 REHEARSAL_VARIABLE = "GEMINI_TUNING_REHEARSAL"
+INSTALLATION_VARIABLE = "GEMINI_TUNING_INSTALLATION"
+REAP_VARIABLE = "GEMINI_TUNING_REAP"
 
 
 def include_root() -> Path:
@@ -75,6 +78,30 @@ def rehearsal() -> Path | None:
     """Return the folder in which a rehearsal says where a process is to die: ``GEMINI_TUNING_REHEARSAL``, or None."""
     configured = os.environ.get(REHEARSAL_VARIABLE)
     return Path(configured) if configured else None
+
+
+def installation() -> str | None:
+    """Return the name on the label of all jobs of this Airflow: ``GEMINI_TUNING_INSTALLATION``, or None.
+
+    :raises ConfigError: when it isn't fit for a label.
+    """
+    name = os.environ.get(INSTALLATION_VARIABLE, "")
+    if not re.fullmatch(r"[a-z0-9_-]{0,63}", name):
+        raise ConfigError(
+            f"{INSTALLATION_VARIABLE} is {name!r}; a label takes at most 63 lower-case letters, digits, '_' and '-'."
+        )
+    return name or None
+
+
+def reaps() -> bool:
+    """Return whether scheduled runs of the reaper cancel: ``GEMINI_TUNING_REAP`` is ``cancel``, or ``report`` (unset).
+
+    :raises ConfigError: when the variable holds another word.
+    """
+    word = os.environ.get(REAP_VARIABLE) or "report"
+    if word not in {"report", "cancel"}:
+        raise ConfigError(f"{REAP_VARIABLE} is {word!r}; write report or cancel.")
+    return word == "cancel"
 
 
 def _seconds(variable: str, default: float) -> float:

@@ -17,7 +17,8 @@ from gemini_tuning.airflow_errors import TransientFault
 from gemini_tuning.links import PROGRESS_KEY, TUNING_JOB_KEY
 from gemini_tuning.operators.dataset import UploadDatasetOperator, ValidateDatasetOperator
 from gemini_tuning.operators.tuning import TuneModelOperator
-from gemini_tuning.tuning.spec import KEY_LABEL, OWNER_LABEL
+from gemini_tuning.settings import INSTALLATION_VARIABLE
+from gemini_tuning.tuning.spec import INSTALLATION_LABEL, KEY_LABEL, OWNER_LABEL
 
 MODEL = "gemini-2.5-flash"
 WAYS = pytest.mark.parametrize("way", ["deferred", "poked"])
@@ -128,7 +129,8 @@ def states(ledger):
 
 
 class TestTheRequest:
-    def test_every_parameter_reaches_the_service(self, google, task):
+    def test_every_parameter_reaches_the_service(self, google, task, monkeypatch):
+        monkeypatch.setenv(INSTALLATION_VARIABLE, "prod")
         tune = task(
             hyperparameters={"epochs": 2, "adapter_size": 8, "learning_rate_multiplier": 0.5},
             tuned_model_display_name="paint",
@@ -159,7 +161,8 @@ class TestTheRequest:
         assert labels["gemini-tuning-attempt"] == "1"
         assert labels["gemini-tuning-run"] == "manual__1"
         assert re.fullmatch("[0-9a-f]{40}", labels[KEY_LABEL])
-        assert re.fullmatch("[0-9a-f]{40}", labels[OWNER_LABEL])
+        assert re.fullmatch("[0-9a-f]{16}-[0-9a-f]{40}", labels[OWNER_LABEL])
+        assert labels[INSTALLATION_LABEL] == "prod"
         assert (
             tune
             .context["ti"]

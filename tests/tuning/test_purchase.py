@@ -19,7 +19,16 @@ from gemini_tuning.tuning.purchase import (
     decide,
     is_live,
 )
-from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, OWNER_LABEL, TuningJob, TuningJobSpec, owner_of
+from gemini_tuning.tuning.spec import (
+    ATTEMPT_LABEL,
+    KEY_LABEL,
+    LABEL_PATTERN,
+    OWNER_LABEL,
+    TuningJob,
+    TuningJobSpec,
+    owner_of,
+    task_of,
+)
 from gemini_tuning.tuning.states import JobState
 
 PATIENCE = Patience(settle_seconds=45, request_seconds=60)
@@ -350,4 +359,9 @@ def noted(process):
 def test_each_task_instance_is_an_owner_of_its_own(other):
     assert owner_of("d", "r", "t", 0) != owner_of(*other)
     assert owner_of("d", "r", "t", 0) == owner_of("d", "r", "t", 0)
-    assert len(owner_of(*other)) == 40
+    assert LABEL_PATTERN.fullmatch(owner_of(*other))
+
+
+def test_an_owner_tells_its_task_when_its_run_is_gone():
+    assert owner_of("d", "r", "t", 0).startswith(task_of("d", "t") + "-")
+    assert task_of("d", "t") not in {task_of("d", "u"), task_of("e", "t"), task_of("dt", "")}

@@ -12,11 +12,12 @@ from gemini_tuning.errors import GeminiTuningError, TuningJobFailedError
 from gemini_tuning.links import PURCHASE_KEY, VertexTuningJobLink
 from gemini_tuning.pipeline import Hyperparameters
 from gemini_tuning.sensors.waiting import TuningJobWait
-from gemini_tuning.settings import request_seconds, settle_seconds
+from gemini_tuning.settings import installation, request_seconds, settle_seconds
 from gemini_tuning.tuning.buying import Buyer, Purchase
 from gemini_tuning.tuning.cancelling import give_up
 from gemini_tuning.tuning.purchase import How, Order, Patience
 from gemini_tuning.tuning.spec import (
+    INSTALLATION_LABEL,
     KEY_LABEL,
     OWNER_LABEL,
     PIPELINE_LABEL,
@@ -200,6 +201,8 @@ class TuneModelOperator(TuningJobWait):
             RUN_LABEL: as_label(task.run_id),
             OWNER_LABEL: owner_of(task.dag_id, task.run_id, task.task_id, task.map_index),
         }
+        if name := installation():
+            own[INSTALLATION_LABEL] = name
         labelled = spec.model_copy(update={"labels": {**(self.labels or {}), **own}})
         return Order(spec=labelled, key=key, claim=str(task.try_number), force_new=self.force_new)
 

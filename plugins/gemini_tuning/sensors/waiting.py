@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from gemini_tuning.airflow_errors import airflow_errors
 from gemini_tuning.dataset.reports.report import DatasetReport
-from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError
-from gemini_tuning.links import CONSOLE_URL_KEY, PROGRESS_KEY, TUNING_JOB_KEY
+from gemini_tuning.errors import GeminiTuningError, ServiceRefusedError, TransientError, TuningJobFailedError
+from gemini_tuning.links import CONSOLE_URL_KEY, PROGRESS_KEY, TUNING_JOB_KEY, TUNING_JOB_LEFT_KEY
 from gemini_tuning.tuning.cancelling import cancel
 from gemini_tuning.tuning.dropped import dropped_of
 from gemini_tuning.tuning.service import check_job_name
@@ -90,7 +90,8 @@ class TuningJobWait(BaseSensorOperator):
                 raise ServiceRefusedError(event["message"])
             job = TuningJob.from_json(event["job"])
             if event["look"] == Look.TIMED_OUT.value:
-                raise timed_out(job, self.timeout / 3600, OnTimeout(event.get("on_timeout", OnTimeout.LEAVE)))
+                policy = OnTimeout(event.get("on_timeout", OnTimeout.LEAVE))
+                raise self._out_of_time(context, job, policy)
             return self._concluded(context, job)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -140,8 +141,13 @@ class TuningJobWait(BaseSensorOperator):
         else:
             over = job.state.ended
         if not over:
-            raise timed_out(job, self.timeout / 3600, policy)
+            raise self._out_of_time(context, job, policy)
         return self._concluded(context, job)
+
+    def _out_of_time(self, context: Context, job: TuningJob, policy: OnTimeout) -> TuningJobFailedError:
+        if policy is OnTimeout.LEAVE:
+            context["ti"].xcom_push(TUNING_JOB_LEFT_KEY, job.name)
+        return timed_out(job, self.timeout / 3600, policy)
 
     def _policy(self) -> OnTimeout:
         """What becomes of the job at hand when its time is over."""
@@ -177,6 +183,8 @@ class TuningJobWait(BaseSensorOperator):
         context["ti"].xcom_push(CONSOLE_URL_KEY, job.console_url)
         context["ti"].xcom_push(TUNING_JOB_KEY, job.name)
         context["ti"].xcom_push(PROGRESS_KEY, job.progress())
+        if not self.cancel_on_kill:
+            context["ti"].xcom_push(TUNING_JOB_LEFT_KEY, job.name)
         self.log.info("%s: %s", job.name, job.progress())
 
     def _started(self, context: Context) -> float:

@@ -13,7 +13,14 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, OWNER_LABEL, TuningJob, TuningJobSpec
+from gemini_tuning.tuning.spec import (
+    ATTEMPT_LABEL,
+    INSTALLATION_LABEL,
+    KEY_LABEL,
+    OWNER_LABEL,
+    TuningJob,
+    TuningJobSpec,
+)
 from gemini_tuning.tuning.states import JobState
 from gemini_tuning.values import Value
 
@@ -209,8 +216,12 @@ def _job_of(order: Order, own: PurchaseRecord | None, jobs: Sequence[TuningJob])
 
 
 def made_for(order: Order, job: TuningJob) -> bool:
-    """Whether a job was created by the task that orders, in whichever try."""
-    return order.owner is not None and job.labels.get(OWNER_LABEL) == order.owner
+    """Whether a job was created by the task that orders, in whichever try.
+
+    Another Airflow with the same Dags has task instances of the same ids; its name on the job tells it apart.
+    """
+    same_airflow = job.labels.get(INSTALLATION_LABEL) == order.spec.labels.get(INSTALLATION_LABEL)
+    return same_airflow and order.owner is not None and job.labels.get(OWNER_LABEL) == order.owner
 
 
 def _recovers(order: Order, own: PurchaseRecord, mine: TuningJob) -> bool:

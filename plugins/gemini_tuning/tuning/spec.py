@@ -21,6 +21,7 @@ ATTEMPT_LABEL = "gemini-tuning-attempt"
 PIPELINE_LABEL = "gemini-tuning-pipeline"
 RUN_LABEL = "gemini-tuning-run"
 OWNER_LABEL = "gemini-tuning-owner"
+INSTALLATION_LABEL = "gemini-tuning-installation"
 
 
 class TuningJobSpec(Value):
@@ -188,9 +189,18 @@ def as_label(text: str) -> str:
 
 
 def owner_of(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
-    """Return the label value of the task instance that buys: 40 hex digits, the same for all its tries.
+    """Return the label value of the task instance that buys: 57 characters, the same for all its tries.
 
     Ids are longer than a label, and written in letters it doesn't take; their fingerprint tells exactly one task
-    instance from all others.
+    instance from all others. It begins with the task's own, so that a job whose run is gone still tells its task.
     """
-    return hashlib.sha256(json.dumps([dag_id, run_id, task_id, map_index]).encode()).hexdigest()[:40]
+    return f"{task_of(dag_id, task_id)}-{_fingerprint(dag_id, run_id, task_id, map_index)[:40]}"
+
+
+def task_of(dag_id: str, task_id: str) -> str:
+    """Return what the owners of all of a task's instances begin with: 16 hex digits."""
+    return _fingerprint(dag_id, task_id)[:16]
+
+
+def _fingerprint(*parts: str | int) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
