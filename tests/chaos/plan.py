@@ -156,10 +156,11 @@ def _purchase(chance: random.Random, number: int, first: int, runs: int, seconds
     fate = _fate(chance)
     enders = [run.act is not None and run.act.act.ends for run in planned]
     if all(enders):
-        # nobody will want the job: it would run on for ever, should nobody stop it
-        fate = {"seconds": {"TUNING": FOREVER}}
+        # nobody will want the job: it would go on for ever, should nobody stop it; PENDING, as it would else keep
+        # others from the machine's few places to train
+        fate = {"seconds": {"PENDING": FOREVER}}
     elif any(run.act for run in planned):
-        fate = {**fate, "seconds": {**fate.get("seconds", {}), "TUNING": 30.0}}
+        fate = {**fate, "seconds": {**fate.get("seconds", {}), "PENDING": 40.0}}
     by_hand = chance.uniform(1, 20) if chance.random() < 0.07 and not any(enders) else None
     return PlannedPurchase(
         number=number,

@@ -75,8 +75,8 @@ def test_a_429_never_comes_after_the_work_was_done():
     assert all(fault["when"] == "before" for fault in refused)
 
 
-def test_a_job_runs_on_for_ever_only_where_every_run_is_ended_by_its_user():
+def test_a_job_goes_on_for_ever_only_where_every_run_is_ended_by_its_user():
     for seed in SEEDS:
         for purchase in make_plan(seed, 100).purchases:
-            for_ever = purchase.fate.get("seconds", {}).get("TUNING") == FOREVER
+            for_ever = purchase.fate.get("seconds", {}).get("PENDING") == FOREVER
             assert for_ever == all(run.act is not None and run.act.act.ends for run in purchase.runs)
