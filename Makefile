@@ -1,7 +1,7 @@
 # Everything a laptop or a CI machine needs. Python 3.11 and make are enough to start with.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-rejected up down test lint benchmark fuzz lock schemas clean
+.PHONY: help setup demo demo-rejected up down test lint benchmark fuzz chaos lock schemas clean
 
 # The first Python 3.11 on the path; make setup PYTHON=/path/to/python3.11 names another.
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
@@ -59,6 +59,9 @@ benchmark: $(INSTALLED) ## measure the dataset check on 1,000,000 lines, the loc
 
 fuzz: $(INSTALLED) ## throw damaged datasets at the check and the converter; ARGS="SECONDS SEED"
 	$(BIN)/python -m tests.fuzz.dataset $(ARGS)
+
+chaos: $(INSTALLED) ## break everything under 200 pipeline runs, then compare bills and results (20 min); ARGS="SEED RUNS"
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: $(BIN)/uv ## compile requirements*.txt into requirements*.lock
 	$(COMPILE) requirements-data.txt requirements.txt --output-file requirements.lock

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from pydantic import ValidationError
 
-from gemini_tuning.errors import PermanentError, TransientError
+from gemini_tuning.errors import CredentialsRefusedError, PermanentError, TransientError
 
 
 class TransientFault(AirflowException):
@@ -30,6 +30,9 @@ def airflow_errors(log: Any) -> Iterator[None]:
     """Log an error's sentence, then fail the task: for good if it is permanent, else with its retries."""
     try:
         yield
+    except CredentialsRefusedError as error:  # a token may have been withdrawn; the next try loads a new one
+        log.error("%s", error)
+        raise TransientFault(str(error)) from None
     except PermanentError as error:
         log.error("%s", error)
         raise AirflowFailException(str(error)) from None

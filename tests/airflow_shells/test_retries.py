@@ -10,7 +10,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
 from gemini_tuning.airflow_errors import TransientFault, airflow_errors
-from gemini_tuning.errors import ServiceRefusedError, TransientError
+from gemini_tuning.errors import CredentialsRefusedError, ServiceRefusedError, TransientError
 from gemini_tuning.retries import RetryWhatMayPass
 from gemini_tuning.settings import RETRY_VARIABLE
 
@@ -54,3 +54,9 @@ def test_a_pause_is_never_shorter_than_the_tasks_own():
 def test_what_stays_wrong_fails_at_once():
     with pytest.raises(AirflowFailException, match="no role"), airflow_errors(structlog.get_logger()):
         raise ServiceRefusedError("no role", 403)
+
+
+def test_refused_credentials_are_loaded_anew_by_the_next_try():
+    with pytest.raises(TransientFault, match="not accepted") as caught, airflow_errors(structlog.get_logger()):
+        raise CredentialsRefusedError("The credentials were not accepted.")
+    assert decide(caught.value).action is RetryAction.DEFAULT

@@ -150,19 +150,27 @@ class TestGivingUp:
             shop.buy(other, key=uuid.uuid4().hex)
         assert give_up(shop.service, shop.order(), other.record if other else None) == ()
 
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"truncate": True}])
+    def test_one_broken_answer_leaves_no_job_running(self, shop, fault):
+        memory = Memory()
+        shop.buy(memory)
+        shop.fault(method="GET", path=r"tuningJobs\?", **fault)
+        (done,) = give_up(shop.new_service(attempts=1), shop.order(), memory.record)
+        assert done.job.state is JobState.CANCELLED
+
     @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}])
     def test_a_process_about_to_be_killed_wastes_no_time_on_a_client_that_retries(self, shop, fault):
         service = shop.new_service(attempts=1)
         shop.fault(method="GET", path=r"tuningJobs\?", times=None, **fault)
         with pytest.raises(TransientError):
-            give_up(service, shop.order(), None)
+            give_up(service, shop.order(), None, within_seconds=0)
         assert len(shop.requests("GET")) == 1
 
     def test_a_process_about_to_be_killed_waits_for_no_slow_answer(self, shop):
         service = shop.new_service(attempts=1, timeout=0.5)
         shop.fault(method="GET", path=r"tuningJobs\?", delay_seconds=30)
         with pytest.raises(TransientError, match="no connection"):
-            give_up(service, shop.order(), None)
+            give_up(service, shop.order(), None, within_seconds=0)
 
     def test_the_buyer_knows_what_it_remembered_without_asking_the_store(self, shop):
         memory = Memory()

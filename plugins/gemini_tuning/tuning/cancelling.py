@@ -74,7 +74,8 @@ def give_up(
 ) -> tuple[Cancellation, ...]:
     """Cancel what a task that gives up has created, and nothing that it only adopted.
 
-    If a request was under way, its job is looked for within the time; one that shows up later is for the reaper.
+    If a request was under way, its job is looked for within the time; one that shows up later is for the reaper. Broken
+    calls are repeated within the time.
 
     :param service: in a signal handler, one of its own: the interrupted call may hold the locks of the task's.
     :param record: what the task last remembered, ``Buyer.remembered``.
@@ -82,11 +83,16 @@ def give_up(
     """
     deadline = clock() + within_seconds
     known = record if record and record.key == order.key else None
+    may_be_hidden = known is not None and known.job is None
+    own: list[str] = []
     while True:
-        own = _created(service, order, known)
-        may_be_hidden = known is not None and known.job is None
-        if own or not may_be_hidden or clock() >= deadline:
-            break
+        try:
+            own = _created(service, order, known)
+            if own or not may_be_hidden or clock() >= deadline:
+                break
+        except TransientError:
+            if clock() >= deadline:
+                raise
         sleep(PAUSE_SECONDS)
     return cancel_all(service, own, within_seconds=max(0.0, deadline - clock()), clock=clock, sleep=sleep)
 
