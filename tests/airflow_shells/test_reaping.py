@@ -24,8 +24,8 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 class TaskInstance:
     """What Airflow answers a running task about the others."""
 
-    def __init__(self, states=None, xcoms=None):
-        self.states, self.xcoms = states or {}, xcoms or {}
+    def __init__(self, states=None, xcoms=None, ended_runs=()):
+        self.states, self.xcoms, self.ended_runs = states or {}, xcoms or {}, ended_runs
         self.pushed = {}
 
     def get_task_states(self, dag_id, task_ids):
@@ -33,6 +33,9 @@ class TaskInstance:
             raise self.states
         (task_id,) = task_ids
         return self.states.get((dag_id, task_id), {})
+
+    def get_dagrun_state(self, dag_id, run_id):
+        return "failed" if run_id in self.ended_runs else "running"
 
     def xcom_pull(self, *, dag_id, run_id, task_ids, map_indexes, key):
         return self.xcoms.get((dag_id, run_id, task_ids, map_indexes, key))
@@ -100,6 +103,12 @@ def installation(monkeypatch):
 def fates(document, *names):
     by_job = {verdict.job: verdict.fate for verdict in ReapReport.from_json(document).verdicts}
     return [by_job[name] for name in names]
+
+    def test_what_waits_for_a_retry_in_a_run_that_has_ended_wants_nothing(self):
+        runs = {"r1": {"tune": "up_for_retry"}, "r2": {"tune": "up_for_retry"}, "r3": {"tune": "success"}}
+        asker = TaskInstance({("d", "tune"): runs}, ended_runs=("r1", "r3"))
+        states = {one.run_id: one.state for one in AirflowInstances(asker).of(Task(dag_id="d"))}
+        assert states == {"r1": "removed", "r2": "up_for_retry", "r3": "success"}
 
 
 class TestTheTask:

@@ -14,7 +14,7 @@ from gemini_tuning.errors import TransientError
 from gemini_tuning.links import TUNING_JOB_KEY, TUNING_JOB_LEFT_KEY
 from gemini_tuning.settings import installation
 from gemini_tuning.tuning.reaping import Place, Reaper
-from gemini_tuning.tuning.unwanted import Fate, Instance, Task, Terms, Verdict
+from gemini_tuning.tuning.unwanted import ENDED, Fate, Instance, Task, Terms, Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -115,10 +115,17 @@ class AirflowInstances:
         with _asking(f"the states of task {task.task_id} of Dag {task.dag_id}"):
             runs = self._asker.get_task_states(dag_id=task.dag_id, task_ids=[task.task_id])
         for run_id, states in runs.items():
-            for name, state in states.items():
+            # what waits for a retry in a run that has ended waits for ever
+            over = not ENDED.issuperset(states.values()) and self._has_ended(task.dag_id, run_id)
+            for name, found in states.items():
+                state = "removed" if over and found not in ENDED else found
                 # an instance of a mapped task goes by the name TASK_INDEX
                 index = name.removeprefix(task.task_id).removeprefix("_")
                 yield Instance(task.dag_id, run_id, task.task_id, int(index) if index else -1, state)
+
+    def _has_ended(self, dag_id: str, run_id: str) -> bool:
+        with _asking(f"the state of run {run_id} of Dag {dag_id}"):
+            return self._asker.get_dagrun_state(dag_id=dag_id, run_id=run_id) in {"success", "failed"}
 
     def held(self, instance: Instance) -> str | None:
         """Return what the instance has pushed as ``tuning_job``."""
