@@ -13,7 +13,7 @@ from gemini_tuning.errors import ConfigError
 from gemini_tuning.tuning.purchase import is_live
 from gemini_tuning.tuning.spec import INSTALLATION_LABEL, KEY_LABEL, OWNER_LABEL, PIPELINE_LABEL, TuningJob, owner_of
 from gemini_tuning.tuning.states import JobState
-from gemini_tuning.tuning.unwanted import ENDED, NOT_STARTED, Facts, Fate, Instance, Task, Terms, judge, same_job
+from gemini_tuning.tuning.unwanted import ENDED, Facts, Fate, Instance, Task, Terms, judge, same_job
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 HERE = Task(dag_id="tune_replies")
@@ -22,6 +22,7 @@ TERMS = Terms(installation="prod", grace_minutes=15)
 NAME = "projects/1/locations/us-central1/tuningJobs/7"
 OTHER_NAME = "projects/1/locations/us-central1/tuningJobs/8"
 LIVE_STATES = ["running", "deferred", "up_for_reschedule", "up_for_retry", "restarting", "awaiting_input", "new_word"]
+NOT_STARTED = [None, "scheduled", "queued"]
 AIRFLOW_STATES = [*sorted(ENDED), *LIVE_STATES, *NOT_STARTED]
 
 
@@ -149,7 +150,7 @@ INSTANCES = st.builds(
     st.sampled_from(TASKS),
     st.sampled_from(["r1", "r2", "r3"]),
     st.sampled_from([-1, 0]),
-    st.sampled_from([*AIRFLOW_STATES, *ENDED]),
+    st.sampled_from([*AIRFLOW_STATES, *sorted(ENDED)]),
     st.sampled_from([None, OTHER_NAME, OTHER_NAME, NAME]),
     st.sampled_from([None, NAME, OTHER_NAME]),
 )
