@@ -24,6 +24,7 @@ CANCELLING = (Mark.BEFORE_CANCEL, Mark.AFTER_CANCEL)
 BUYING = tuple(mark for mark in Mark if mark not in CANCELLING)
 RESCHEDULED = (Mark.BEFORE_LOOK, Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.BEFORE_SETTLED)
 FAILING = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLED)
+TELLING = "while it tells of the end"
 THREE_TIMES = (Mark.AFTER_INTENT, Mark.AFTER_REQUEST, Mark.BEFORE_SETTLED)
 
 pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 100)
@@ -49,8 +50,10 @@ def runs(stage):
     start("form", stage.goods(), Mark.AFTER_REQUEST, dag_id=FORM)
     for mark in RESCHEDULED:
         start(("rescheduled", mark), stage.goods(), mark, dag_id=TUNE_ONLY_RESCHEDULED)
+    failed = {"state": "JOB_STATE_FAILED", "stage": "PENDING"}
     for mark in FAILING:
-        start(("failing", mark), stage.goods(), mark, end={"state": "JOB_STATE_FAILED", "stage": "PENDING"})
+        start(("failing", mark), stage.goods(), mark, end=failed, seconds={"PENDING": 15})
+    start(("failing", TELLING), stage.goods(), Mark.AFTER_SETTLED, end=failed, seconds={"PENDING": 1})
     for mark in CANCELLING:
         goods = stage.goods()
         stage.plant(goods, "SUCCEEDED")
@@ -99,7 +102,7 @@ def test_a_task_that_is_killed_while_it_cancels_a_job_too_many_cancels_it_and_ta
     assert stage.armed(run.run_id) == []
 
 
-@pytest.mark.parametrize("mark", FAILING)
+@pytest.mark.parametrize("mark", [*FAILING, TELLING])
 def test_a_crash_turns_no_failed_job_into_a_good_run_or_a_second_one(stage, runs, mark):
     goods, run = runs["failing", mark]
     assert stage.outcome(run, goods) == ("failed", ["FAILED"], [])
