@@ -16,6 +16,7 @@ class TaskInstance:
     task_id = "tune"
     map_index = -1
     try_number = 1
+    max_tries = 5
 
     def __init__(self) -> None:
         self.pushed = {}

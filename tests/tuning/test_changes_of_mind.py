@@ -100,10 +100,11 @@ class TestChangesOfMind:
         bought = shop.buy(memory)
         memory.set(RECORD_NAME, memory.record.model_copy(update={"job": shop.plant("FAILED")}).to_json())
         cancel(shop.service, bought.job.name)
-        told = shop.buy(memory, claim="2")
+        told = shop.buy(memory, claim="2", round="5")
         assert told.job.state is JobState.FAILED
         assert "clear the task to buy attempt 2" in told.sentence()
-        assert shop.buy(memory, claim="3").attempt == 2
+        assert shop.buy(memory, claim="3", round="5").job.name == told.job.name
+        assert shop.buy(memory, claim="4", round="8").attempt == 2
 
 
 class TestGivingUp:

@@ -53,9 +53,9 @@ def record(phase=Phase.SETTLED, *, attempt=1, claim="1", number=None, seconds_ag
     return PurchaseRecord(**{"key": KEY, **fields}, attempt=attempt, phase=phase, at=at, claim=claim, job=name)
 
 
-def decided(jobs, remembered=None, *, claim="1", force_new=False):
+def decided(jobs, remembered=None, *, claim="1", **fields):
     spec = TuningJobSpec(base_model="m", training_dataset_uri="gs://b/a", labels={OWNER_LABEL: "me"})
-    order = Order(spec=spec, key=KEY, claim=claim, force_new=force_new)
+    order = Order(spec=spec, key=KEY, claim=claim, **fields)
     return decide(order, remembered, jobs, PATIENCE, NOW)
 
 
@@ -159,10 +159,12 @@ class TestTheTasksOwnJob:
         assert decided(jobs, record(number=1), claim=claim).action is Action.REPORT
 
     @pytest.mark.parametrize("state", LOST)
-    def test_once_told_the_next_try_buys_the_next_attempt(self, state):
-        told = record(number=1, told=True)
-        assert decided([job(1, state)], told, claim="1").action is Action.REPORT
-        decision = decided([job(1, state)], told, claim="2")
+    def test_once_told_a_clear_buys_the_next_attempt_and_a_retry_tells_it_again(self, state):
+        """The process that told it may have died before Airflow heard of it."""
+        told = record(number=1, told_in="first")
+        for claim in ("1", "2"):
+            assert decided([job(1, state)], told, claim=claim, round="first").action is Action.REPORT
+        decision = decided([job(1, state)], told, claim="3", round="second")
         assert (decision.action, decision.attempt) == (Action.CREATE, 2)
 
     def test_a_failure_after_a_crash_is_told_although_the_name_was_never_noted(self):
@@ -172,7 +174,7 @@ class TestTheTasksOwnJob:
         assert decided(others, record(Phase.INTENT, attempt=2), claim="2").action is Action.CREATE
 
     def test_cleared_it_buys_the_next_attempt(self):
-        for fields in ({}, {"recovered": True}, {"told": True}, {"how": How.ADOPTED}):
+        for fields in ({}, {"recovered": True}, {"told_in": "first"}, {"how": How.ADOPTED}):
             decision = decided([job(1, JobState.CANCELLED)], record(number=1, **fields), claim="2")
             assert (decision.action, decision.attempt, decision.recovers) == (Action.CREATE, 2, False)
 
@@ -226,7 +228,7 @@ RECORDS = st.none() | st.builds(
     how=st.sampled_from(list(How)),
     forced=st.booleans(),
     recovered=st.booleans(),
-    told=st.booleans(),
+    told_in=st.none() | st.sampled_from(["", "first"]),
 )
 
 

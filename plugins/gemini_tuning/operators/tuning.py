@@ -200,7 +200,13 @@ class TuneModelOperator(TuningJobWait):
         if name := installation():
             own[INSTALLATION_LABEL] = name
         labelled = spec.model_copy(update={"labels": {**(self.labels or {}), **own}})
-        return Order(spec=labelled, key=key, claim=str(task.try_number), force_new=self.force_new)
+        return Order(
+            spec=labelled,
+            key=key,
+            claim=str(task.try_number),
+            round=str(task.max_tries),  # Airflow raises it when a task is cleared, and only then
+            force_new=self.force_new,
+        )
 
     def _spec(self, datasets: UploadedDatasets) -> TuningJobSpec:
         chosen = Hyperparameters.from_json(self.hyperparameters or {})

@@ -253,7 +253,7 @@ class Buyer:
             how=_how(order, decision, same),
             forced=order.force_new,
             recovered=same is not None and same.recovered,
-            told=decision.action is Action.REPORT and job.state.ended,
+            told_in=order.round if decision.action is Action.REPORT and job.state.ended else None,
         )
         news = before is None or before.model_copy(update={"at": record.at}) != record
         if news:

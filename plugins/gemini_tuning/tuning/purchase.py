@@ -59,12 +59,14 @@ class Order(Value):
     :param spec: the job; its labels may name the owner, ``OWNER_LABEL``. Key and attempt are added when it is bought.
     :param key: what is being bought.
     :param claim: who asks, different for each try of a task and the same for all looks of one try, such as ``"2"``.
+    :param round: the same for all tries that Airflow makes by itself, another one when somebody has cleared the task.
     :param force_new: don't take a job that succeeded before this task first asked.
     """
 
     spec: TuningJobSpec
     key: str = Field(min_length=1)
     claim: str
+    round: str = ""
     force_new: bool = False
 
     @property
@@ -107,7 +109,7 @@ class PurchaseRecord(Value):
     :param job: the full resource name, as soon as it is known.
     :param forced: the task bought with ``force_new``: jobs of this attempt and later ones are its own purchase.
     :param recovered: this claim has already bought once more for a job that others cancelled.
-    :param told: the task has been told how its job ended: the next claim buys the next attempt.
+    :param told_in: the round in which the task was told how its job ended: the next round buys the next attempt.
     """
 
     key: str
@@ -119,7 +121,7 @@ class PurchaseRecord(Value):
     how: How = How.CREATED
     forced: bool = False
     recovered: bool = False
-    told: bool = False
+    told_in: str | None = None
 
 
 class Decision(Value):
@@ -238,8 +240,10 @@ def _is_to_be_reported(order: Order, own: PurchaseRecord, mine: TuningJob) -> bo
         return False
     if own.claim == order.claim:
         return True
+    if own.told_in == order.round:
+        return True  # the process that told it may have died before Airflow heard of it
     # whoever cleared the task has cancelled its job by that; any other end is told before a new job is paid for
-    return mine.state is not JobState.CANCELLED and not own.told
+    return mine.state is not JobState.CANCELLED and own.told_in is None
 
 
 def _next_attempt(own: PurchaseRecord | None, jobs: Sequence[TuningJob]) -> int:
