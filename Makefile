@@ -1,7 +1,7 @@
 # Everything a laptop or a CI machine needs. Python 3.11 and make are enough to start with.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-rejected up down test lint benchmark fuzz chaos lock schemas clean
+.PHONY: help setup demo demo-rejected up down test lint benchmark fuzz rehearse chaos lock schemas clean
 
 # The first Python 3.11 on the path; make setup PYTHON=/path/to/python3.11 names another.
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
@@ -49,8 +49,11 @@ lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## lint, then every test with coverage
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
+test: lint ## lint, then every test but the rehearsals, with coverage
+	$(BIN)/pytest -m "not rehearsal" -n 2 --dist loadfile --cov --cov-report=term
+
+rehearse: $(INSTALLED) ## kill a whole Airflow's processes at every mark, break its requests, mark, clear and delete its runs
+	$(BIN)/pytest -m rehearsal -n 2 --dist loadfile
 
 benchmark: $(INSTALLED) ## measure the dataset check on 1,000,000 lines, the local Vertex AI with 500 jobs in its store, and 1,000 waits
 	$(BIN)/python -m tests.benchmarks.validate

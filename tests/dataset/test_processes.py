@@ -66,11 +66,11 @@ def test_without_pipes_one_process_does_all_and_none_is_left_open(file, monkeypa
         return made[-1]
 
     alone = check(file, 0)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(pool.os, "pipe", few)
     for _ in range(3):
         assert check(file) == alone
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # others may have been closed meanwhile
     assert "no other could be started" in caplog.text
 
 

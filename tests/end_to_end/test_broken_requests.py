@@ -35,7 +35,7 @@ FAULTS = {
 MARKS = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLE)
 CANCELLED_IN_TIME = {"seconds": {"PENDING": 75}}  # cancelled before, or it would succeed
 
-pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 100)
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(PATIENCE_SECONDS + 100)]
 
 
 @pytest.fixture(scope="module")

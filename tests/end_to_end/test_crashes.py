@@ -27,7 +27,7 @@ FAILING = (Mark.AFTER_REQUEST, Mark.AFTER_NAME, Mark.AFTER_SETTLED)
 TELLING = "while it tells of the end"
 THREE_TIMES = (Mark.AFTER_INTENT, Mark.AFTER_REQUEST, Mark.BEFORE_SETTLED)
 
-pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 100)
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(PATIENCE_SECONDS + 100)]
 
 
 @pytest.fixture(scope="module")

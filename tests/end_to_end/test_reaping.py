@@ -22,7 +22,10 @@ from local_cloud.laptop.stack import running_stack
 
 BUCKET = "gemini-tuning-demo"
 SECONDS = 120
-pytestmark = pytest.mark.timeout(900)  # a stack is started twice, and a dead triggerer is missed only after 30 s
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.timeout(900),
+]  # a stack is started twice, and a dead triggerer is missed only after 30 s
 FORM = {
     "train": "support_replies/train.jsonl",
     "validation": None,

@@ -24,6 +24,8 @@ from gemini_tuning.settings import INCLUDE_VARIABLE
 from gemini_tuning.tuning.spec import ATTEMPT_LABEL, KEY_LABEL, PIPELINE_LABEL
 from local_cloud.laptop.airflow_api import AirflowApiError
 
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]  # the first test waits for all rows
+
 FOR_EVER = 3600
 DAILY = "tune_daily"
 CHANGING = "tune_changing"

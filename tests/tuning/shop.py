@@ -87,7 +87,7 @@ class Shop:
         return sorted(job["state"].removeprefix("JOB_STATE_") for job in self.jobs())
 
     def plant(self, state, *, attempt=1, owner="somebody", **fields):
-        labels = {KEY_LABEL: self.key, ATTEMPT_LABEL: str(attempt), OWNER_LABEL: owner, **fields.pop("labels", {})}
+        labels = {KEY_LABEL: self.key, ATTEMPT_LABEL: str(attempt), OWNER_LABEL: owner}
         name = f"{self.cloud.parent}/tuningJobs/{uuid.uuid4().int % 10**18}"
         planted = {"name": name, "state": f"JOB_STATE_{state}", "labels": labels} | fields
         return self.cloud.control("POST", "jobs", planted)["name"]

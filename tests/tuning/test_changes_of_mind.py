@@ -13,7 +13,7 @@ from gemini_tuning.tuning.buying import RECORD_NAME, Buyer
 from gemini_tuning.tuning.cancelling import cancel, give_up
 from gemini_tuning.tuning.marks import Mark
 from gemini_tuning.tuning.purchase import How, Patience
-from gemini_tuning.tuning.spec import INSTALLATION_LABEL
+from gemini_tuning.tuning.spec import INSTALLATION_LABEL, KEY_LABEL, OWNER_LABEL
 from gemini_tuning.tuning.states import JobState
 
 
@@ -123,7 +123,8 @@ class TestGivingUp:
         assert shop.states() == ["RUNNING"]
 
     def test_the_job_of_another_airflows_task_of_the_same_name_goes_on(self, shop):
-        shop.plant("RUNNING", owner="me", labels={INSTALLATION_LABEL: "staging"})
+        theirs = {KEY_LABEL: shop.key, OWNER_LABEL: "me", INSTALLATION_LABEL: "staging"}
+        shop.plant("RUNNING", labels=theirs)
         assert give_up(shop.service, shop.order("me"), None) == ()
         shop.plant("RUNNING", owner="me")
         assert len(give_up(shop.service, shop.order("me"), None)) == 1
