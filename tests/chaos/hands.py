@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 
 import httpx
@@ -77,8 +78,11 @@ class Hands:
             return self._dags.mark_task(dag_id, run_id, "tune", "success")
         if act is Act.CLEAR:
             return self._dags.clear(dag_id, run_id, "tune")
-        # Airflow deletes no run that is under way
-        return self._dags.mark_run(dag_id, run_id, "failed") and self._dags.delete(dag_id, run_id)
+        # Airflow deletes no run that is under way, and its scheduler hangs when one goes that it is just scheduling
+        if not self._dags.mark_run(dag_id, run_id, "failed"):
+            return False
+        time.sleep(3)
+        return self._dags.delete(dag_id, run_id)
 
     def cancel(self, name: str) -> None:
         """Cancel a job in the console."""
